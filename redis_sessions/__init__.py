@@ -1,0 +1,83 @@
+"""Chat sessions in Redis: fast, exact, atomic, and safe to retry.
+
+The store is :class:`SessionStore`; everything it takes, gives and raises is here.
+"""
+
+from redis_sessions.errors import (
+    AuthenticationError,
+    BatchError,
+    ConfigurationError,
+    ConflictError,
+    ContentionError,
+    FeedGapError,
+    InvalidCursorError,
+    InvalidInputError,
+    InvalidTimestampError,
+    MergeTooLargeError,
+    MessageExistsError,
+    MessageNotFoundError,
+    MissingExtraError,
+    NotFoundError,
+    OutOfMemoryError,
+    OwnerMismatchError,
+    ReadOnlyError,
+    RedisSessionsError,
+    SessionNotFoundError,
+    StoreClosedError,
+    StoreUnavailableError,
+    TLSError,
+    TooLargeError,
+    UnsupportedServerError,
+    WrongTypeError,
+)
+from redis_sessions.models import (
+    Event,
+    Message,
+    MessageUpdate,
+    NewMessage,
+    Properties,
+    RenameResult,
+    Source,
+    Usage,
+)
+from redis_sessions.settings import Settings
+from redis_sessions.store import SessionStore
+
+__all__ = [
+    "AuthenticationError",
+    "BatchError",
+    "ConfigurationError",
+    "ConflictError",
+    "ContentionError",
+    "Event",
+    "FeedGapError",
+    "InvalidCursorError",
+    "InvalidInputError",
+    "InvalidTimestampError",
+    "MergeTooLargeError",
+    "Message",
+    "MessageExistsError",
+    "MessageNotFoundError",
+    "MessageUpdate",
+    "MissingExtraError",
+    "NewMessage",
+    "NotFoundError",
+    "OutOfMemoryError",
+    "OwnerMismatchError",
+    "Properties",
+    "ReadOnlyError",
+    "RedisSessionsError",
+    "RenameResult",
+    "SessionNotFoundError",
+    "SessionStore",
+    "Settings",
+    "Source",
+    "StoreClosedError",
+    "StoreUnavailableError",
+    "TLSError",
+    "TooLargeError",
+    "UnsupportedServerError",
+    "Usage",
+    "WrongTypeError",
+]
+__version__ = "0.1.0"

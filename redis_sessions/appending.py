@@ -1,0 +1,205 @@
+"""Storing messages: bodies made, sessions grouped, and what a script finds amiss put right."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+from redis_sessions import limits
+from redis_sessions.body import CorruptEntryError, decode, encode
+from redis_sessions.clock import now_us, to_us
+from redis_sessions.errors import (
+    BatchError,
+    InvalidInputError,
+    InvalidTimestampError,
+    MessageExistsError,
+    RedisSessionsError,
+    TooLargeError,
+)
+from redis_sessions.ids import address_of, canonical, draw_number, to_message_id
+from redis_sessions.reader import Record
+from redis_sessions.scripts import StaleError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis_sessions.calls import Attempt, Calls
+    from redis_sessions.keys import FlowKeys
+    from redis_sessions.models import Message, NewMessage
+    from redis_sessions.reader import Reader
+    from redis_sessions.registry import Registry
+    from redis_sessions.scripts import Scripts
+    from redis_sessions.settings import Settings
+
+_CANDIDATES = 3
+
+
+class Prepared(NamedTuple):
+    """A message ready for its script. ``alias`` is empty unless the id was made elsewhere."""
+
+    at: int
+    alias: bytes
+    body: bytes
+
+
+class Appender:
+    """Appends, and forgets sessions that have expired."""
+
+    def __init__(
+        self, settings: Settings, calls: Calls, scripts: Scripts, reader: Reader, registry: Registry
+    ) -> None:
+        self._settings = settings
+        self._calls = calls
+        self._scripts = scripts
+        self._reader = reader
+        self._registry = registry
+
+    async def append(self, keys: FlowKeys, messages: Sequence[NewMessage], owner: str) -> list[Message]:
+        """Store messages; session by session all or none. Returns them in the order given."""
+        by_session: dict[str, list[int]] = {}
+        prepared = []
+        for place, message in enumerate(messages):
+            session = limits.session_id(
+                message.session_id if message.session_id is not None else keys.flow_id
+            )
+            by_session.setdefault(session, []).append(place)
+            prepared.append(self._prepare(message))
+        for places in by_session.values():
+            if len(places) > self._settings.max_batch:
+                most = self._settings.max_batch
+                msg = f"{len(places):,} messages of one session in a batch; max_batch is {most:,}"
+                raise TooLargeError(msg)
+        aliases = [item.alias for item in prepared if item.alias]
+        if len(set(aliases)) != len(aliases):
+            msg = "two messages of the batch have the same id"
+            raise InvalidInputError(msg)
+        groups = [(session, [prepared[place] for place in places]) for session, places in by_session.items()]
+        if len(groups) == 1:
+            return await self._append_session(keys, *groups[0], owner)
+        outcomes = await asyncio.gather(
+            *(self._append_session(keys, session, group, owner) for session, group in groups),
+            return_exceptions=True,
+        )
+        stored: dict[int, Message] = {}
+        failed: dict[str, RedisSessionsError] = {}
+        for (session, places), outcome in zip(by_session.items(), outcomes, strict=True):
+            if isinstance(outcome, RedisSessionsError):
+                failed[session] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                stored.update(zip(places, outcome, strict=True))
+        in_order = [stored[place] for place in sorted(stored)]
+        if failed and not stored and len({type(error) for error in failed.values()}) == 1:
+            raise next(iter(failed.values()))
+        if failed:
+            msg = f"{len(failed)} of {len(groups)} sessions were not stored; see .failed and .stored"
+            raise BatchError(msg, stored=in_order, failed=failed)
+        return in_order
+
+    def _prepare(self, message: NewMessage) -> Prepared:
+        limits.text_size(message.text, self._settings.max_text_bytes)
+        at = now_us() if message.timestamp is None else to_us(message.timestamp)
+        alias = b"" if message.id is None else UUID(canonical(message.id)).bytes
+        body = limits.body_size(encode(message), self._settings.max_message_bytes)
+        return Prepared(at, alias, body)
+
+    async def _append_session(
+        self, keys: FlowKeys, session: str, group: Sequence[Prepared], owner: str
+    ) -> list[Message]:
+        # Decoded before it is sent: what cannot be read back is not stored.
+        drafts = [_readable(keys, session, item) for item in group]
+        attempt = self._calls.begin()
+        await self._refuse_present(keys, group, attempt)
+        registered = False
+        numbers: tuple[int, ...] = ()
+        candidates = [draw_number(keys.flow_id) for _ in range(_CANDIDATES)]
+        while True:
+            try:
+                entries = await self._scripts.append(
+                    keys,
+                    session,
+                    group,
+                    owner=owner,
+                    registered=registered,
+                    numbers=numbers,
+                    candidates=candidates,
+                    attempt=attempt,
+                )
+                break
+            except StaleError as stale:
+                if stale.status == b"EXISTS":
+                    raise _present(stale.values[0]) from None
+                if stale.status == b"UNREGISTERED":
+                    await self._registry.add(keys.flow_id, owner, attempt)
+                    registered = True
+                elif stale.status == b"EXPIRED":
+                    await self.forget(keys, session, Record.parse(stale.values[0]).numbers, attempt)
+                elif stale.status == b"NUMBERS":
+                    numbers = tuple(map(int, stale.values[0].split(b",")))
+                    candidates = [numbers[0]]
+                else:
+                    candidates = [draw_number(keys.flow_id) for _ in range(_CANDIDATES)]
+                attempt.check_contention("the session")
+        if registered:
+            await self._registry.confirm(keys.flow_id, owner)
+        messages = []
+        for draft, item, place in zip(drafts, group, entries, strict=True):
+            message = draft if item.alias else draft.model_copy(update={"id": to_message_id(*place)})
+            message._entry = place
+            messages.append(message)
+        return messages
+
+    async def _refuse_present(self, keys: FlowKeys, group: Sequence[Prepared], attempt: Attempt) -> None:
+        """Refuse explicit ids that are addresses of entries in this flow.
+
+        The script sees the aliases; an address cannot come to life again, so looking before is enough.
+        """
+        for item in group:
+            if not item.alias:
+                continue
+            address = address_of(str(UUID(bytes=item.alias)))
+            if address is not None and await self._reader.is_alive(keys, address, attempt):
+                raise _present(item.alias)
+
+    async def forget(
+        self, keys: FlowKeys, session: str, numbers: Sequence[int], attempt: Attempt | None = None
+    ) -> None:
+        """Drop the name of a session whose log has expired; nothing if it lives."""
+        removed = await self._scripts.forget_session(
+            keys, session, numbers, attempt=attempt or self._calls.begin()
+        )
+        if removed is not None and removed.emptied is not None:
+            await self._registry.remove(keys, removed.emptied)
+
+    async def forget_if_expired(self, keys: FlowKeys, session: str) -> None:
+        """As :meth:`forget`, with the numbers that the record has; also for a name without a record."""
+        record = await self._reader.record(keys, session)
+        await self.forget(keys, session, record.numbers if record else ())
+
+
+def _present(alias: bytes) -> MessageExistsError:
+    msg = f"a message with the id {UUID(bytes=alias)} is in the flow already; nothing was stored"
+    return MessageExistsError(msg)
+
+
+def _readable(keys: FlowKeys, session: str, item: Prepared) -> Message:
+    try:
+        return decode(
+            item.body,
+            flow_id=keys.flow_id,
+            session_id=session,
+            us=0,
+            seq=0,
+            at=item.at,
+            id=str(UUID(bytes=item.alias)) if item.alias else "",
+        )
+    except CorruptEntryError:
+        msg = (
+            "a field of the message cannot be read back: it is nested too deeply, or a number is out of range"
+        )
+        raise InvalidInputError(msg) from None
+    except OverflowError:
+        msg = "the timestamp is out of range"
+        raise InvalidTimestampError(msg) from None

@@ -1,0 +1,170 @@
+"""One call to Redis: a deadline, retries with jittered backoff, and errors translated.
+
+The first attempt runs bare. Only after a fault is there a retry loop (tenacity), which begins each further
+attempt by telling it how long ago the call started: a script then looks in the feed whether an earlier
+attempt was carried out (``lua/shared/feed.lua``), so that every write may be retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import tenacity
+
+from redis_sessions.errors import ContentionError, StoreUnavailableError
+from redis_sessions.faults import REDIS_FAULTS, classify
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from redis_sessions.connection import Connection
+
+T = TypeVar("T")
+
+_BACKOFF = tenacity.wait_random_exponential(multiplier=0.02, max=0.5)
+
+
+class Counters:
+    """What happened since the store was opened; for logs and metrics."""
+
+    __slots__ = ("calls", "corrupt_entries", "faults", "retries")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.retries = 0
+        self.faults: dict[str, int] = {}
+        self.corrupt_entries = 0
+
+
+class Attempt:
+    """One logical call, over all its attempts.
+
+    Attributes:
+        token: names the call in the feed; the same for all attempts.
+        number: 1 for the first attempt.
+    """
+
+    __slots__ = ("_ask", "_deadline", "_started", "number", "token")
+
+    def __init__(self, deadline: float) -> None:
+        self._started = time.monotonic()
+        self._deadline = self._started + deadline
+        self._ask = False
+        self.number = 1
+        self.token = secrets.token_bytes(9)
+
+    @property
+    def elapsed_ms(self) -> bytes:
+        """For a script: since when an earlier attempt may have happened; empty when none can have."""
+        if not self._ask:
+            return b""
+        return b"%d" % (int((time.monotonic() - self._started) * 1000) + 1)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline; may be negative."""
+        return self._deadline - time.monotonic()
+
+    @property
+    def unknown(self) -> bool:
+        """An attempt was sent and its outcome was not learned."""
+        return self._ask
+
+    def may_have_happened(self) -> None:
+        self._ask = True
+
+    def settle(self) -> None:
+        """The outcome of all attempts is known: none was carried out. The next write is a new one."""
+        self._ask = False
+        self.token = secrets.token_bytes(9)
+
+    def check_contention(self, what: str) -> None:
+        """Raises ContentionError once the deadline has passed."""
+        if self.remaining <= 0:
+            msg = f"{what} kept changing until the deadline; nothing was changed by this call: try again"
+            raise ContentionError(msg)
+
+
+class Calls:
+    """Runs operations against a connection within a deadline (seconds)."""
+
+    def __init__(self, connection: Connection, deadline: float) -> None:
+        self.connection = connection
+        self.counters = Counters()
+        self._deadline = deadline
+
+    def begin(self) -> Attempt:
+        return Attempt(self._deadline)
+
+    async def read(self, operation: Callable[[], Awaitable[T]], attempt: Attempt | None = None) -> T:
+        """Run an operation that changes nothing.
+
+        Raises:
+            StoreUnavailableError: Redis did not answer within the deadline, or refused.
+        """
+        attempt = attempt or Attempt(self._deadline)
+        return await self._run(operation, attempt, writes=False)
+
+    async def write(self, operation: Callable[[Attempt], Awaitable[T]], attempt: Attempt) -> T:
+        """Run an operation that hands ``attempt.token`` and ``attempt.elapsed_ms`` to its script.
+
+        Raises:
+            StoreUnavailableError: as for :meth:`read`; tells whether the write may have happened.
+        """
+        return await self._run(lambda: operation(attempt), attempt, writes=True)
+
+    async def _run(self, operation: Callable[[], Awaitable[T]], attempt: Attempt, *, writes: bool) -> T:
+        self.counters.calls += 1
+        try:
+            async with asyncio.timeout(max(attempt.remaining, 0.001)):
+                return await operation()
+        except REDIS_FAULTS as cause:
+            await self._after_fault(cause, attempt, writes=writes)
+        retrying = tenacity.AsyncRetrying(
+            wait=lambda state: min(_BACKOFF(state), max(attempt.remaining, 0)),
+            retry=tenacity.retry_never,  # only TryAgain is tried again
+            reraise=True,
+        )
+        async for turn in retrying:
+            with turn:
+                attempt.number += 1
+                self.counters.retries += 1
+                if turn.retry_state.attempt_number == 1:
+                    await asyncio.sleep(min(_BACKOFF(turn.retry_state), max(attempt.remaining, 0)))
+                try:
+                    async with asyncio.timeout(max(attempt.remaining, 0.001)):
+                        result = await operation()
+                except REDIS_FAULTS as cause:
+                    await self._after_fault(cause, attempt, writes=writes)
+                    raise tenacity.TryAgain from cause
+                return result
+        raise AssertionError  # pragma: no cover - AsyncRetrying ends by returning or raising
+
+    async def _after_fault(self, cause: BaseException, attempt: Attempt, *, writes: bool) -> None:
+        """Note the fault; raise when there is no further attempt."""
+        fault = classify(cause)
+        name = type(cause).__name__
+        self.counters.faults[name] = self.counters.faults.get(name, 0) + 1
+        if writes and fault.maybe_done:
+            attempt.may_have_happened()
+        if not fault.retry or attempt.remaining <= 0:
+            raise fault.error(writes and attempt.unknown) from cause
+        if fault.unreachable or attempt.number > 1:
+            try:
+                async with asyncio.timeout(max(attempt.remaining, 0.001)):
+                    await self.connection.reset()
+            except REDIS_FAULTS as second:
+                if attempt.remaining <= 0:
+                    raise fault.error(writes and attempt.unknown) from second
+
+
+def unknown_outcome() -> StoreUnavailableError:
+    """For a retried write whose first attempt can no longer be looked up."""
+    return StoreUnavailableError(
+        "the connection failed during the write, and the flow's feed no longer reaches back to it: "
+        "the write may have happened; read the session before trying again",
+        write_may_have_happened=True,
+    )

@@ -1,0 +1,127 @@
+"""redis-py's pools and its cluster client, mended where 7.4 to 8.1 fall short of a long-lived store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MaxConnectionsError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio.connection import Connection
+
+_LOSES_CONNECTIONS = redis.__version__.startswith("7.")
+
+
+class Pool(BlockingConnectionPool):
+    """A pool at which a call waits its turn for a connection, and which drops idle ones in one step."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        if inuse_connections:
+            await super().disconnect()
+            return
+        # redis-py waits for the other end's goodbye, and a server that hangs says none to TLS. A call
+        # may take the connection meanwhile, connect it anew, and then have it cut off.
+        for connection in tuple(self._available_connections):
+            await connection.disconnect(nowait=True)
+
+
+class SentinelPool(SentinelConnectionPool, Pool):
+    """The same to the primary that Sentinels name; they are asked at each new connection."""
+
+
+class Cluster(RedisCluster):
+    """A cluster client at which a command waits its turn for a connection to its node, for ``patience`` s."""
+
+    def __init__(self, *, patience: float, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._patience = patience
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        deadline: float | None = None
+        while True:
+            try:
+                result = await super().execute_command(*args, **kwargs)
+            except MaxConnectionsError:
+                # Found before anything is sent, so that this repeats no write (what goes to all nodes
+                # at once may repeat on some of them: FLUSHALL, SCRIPT LOAD).
+                deadline = deadline or asyncio.get_running_loop().time() + self._patience
+                if not await self._one_returned(deadline):
+                    raise
+            except BaseException:
+                self._wake()
+                raise
+            else:
+                self._wake()
+                return result
+
+    @contextlib.asynccontextmanager
+    async def connection_for(self, key: bytes) -> AsyncIterator[Connection]:
+        """A connection, connected, to the primary of the key's slot; for callers that speak to it themselves.
+
+        Such a caller follows MOVED and ASK on its own, and disconnects what it leaves with unread replies.
+        """
+        if self._initialize:
+            await self.initialize()
+        node = self.nodes_manager.get_node_from_slot(self.keyslot(key))
+        deadline: float | None = None
+        while True:
+            try:
+                connection = node.acquire_connection()
+                break
+            except MaxConnectionsError:
+                deadline = deadline or asyncio.get_running_loop().time() + self._patience
+                if not await self._one_returned(deadline):
+                    raise
+        try:
+            await node.disconnect_if_needed(connection)
+            await connection.connect()  # type: ignore[no-untyped-call]
+            yield connection
+        except (RedisConnectionError, RedisTimeoutError):
+            self._initialize = True  # the next call asks who has which slots
+            raise
+        finally:
+            node.release(connection)
+            self._wake()
+
+    async def _one_returned(self, deadline: float) -> bool:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.add(turn)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turn
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.discard(turn)
+        return True
+
+    def _wake(self) -> None:
+        # All of them: each may wait for another node's.
+        for turn in self._waiting:
+            if not turn.done():
+                turn.set_result(None)
+
+
+def reclaim_connections(client: RedisCluster) -> None:
+    """Let connections that redis-py 7 lost count no longer towards a node's maximum.
+
+    A connection that fails or is cancelled before its command is sent is neither free nor in use there;
+    after ``max_connections`` of them a node would be out of reach for good.
+    """
+    if not _LOSES_CONNECTIONS:
+        return
+    manager = client.nodes_manager
+    for node in {**manager.startup_nodes, **manager.nodes_cache}.values():
+        free = set(node._free)
+        node._connections[:] = [c for c in node._connections if c in free or c.is_connected]

@@ -1,0 +1,191 @@
+"""The one place where redis-py's exceptions become this package's.
+
+A fault says three things: may the call be tried again, may the attempt have been carried out, and what to
+tell the caller when the deadline has passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from redis import exceptions as redis_errors
+
+from redis_sessions.errors import (
+    AuthenticationError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisSessionsError,
+    StoreUnavailableError,
+    TLSError,
+    UnsupportedServerError,
+    WrongTypeError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REDIS_FAULTS: tuple[type[BaseException], ...] = (
+    redis_errors.RedisError,
+    OSError,
+    ssl.SSLError,
+    asyncio.TimeoutError,
+    asyncio.IncompleteReadError,
+)
+"""What a call to redis-py may raise because of the server or the way to it."""
+
+# Refused or timed out while connecting, or no free connection: nothing was sent.
+_NEVER_SENT = re.compile(r"connecting to|[Nn]o connection available|[Tt]oo many connections|No master found")
+# The server answered that it did nothing, and may do it later.
+_LATER = re.compile(
+    r"^(-?)(LOADING|READONLY|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|NOSCRIPT|MISCONF|UNBLOCKED|MOVED|ASK)\b"
+    r"|not covered by|Redis is loading|is loading the dataset"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a failed attempt means.
+
+    Attributes:
+        retry: the same call may succeed later.
+        maybe_done: a write may have been carried out.
+        unreachable: the connection, not the server's answer, is the problem.
+        error: what the caller gets, given whether any attempt's outcome is unknown.
+    """
+
+    retry: bool
+    maybe_done: bool
+    unreachable: bool
+    error: Callable[[bool], RedisSessionsError]
+
+
+def classify(cause: BaseException) -> Fault:
+    """What a redis-py or socket exception means."""
+    text = str(cause)
+    if isinstance(cause, redis_errors.AuthenticationError | redis_errors.AuthorizationError) or (
+        "WRONGPASS" in text or "NOAUTH" in text or "invalid username-password" in text
+    ):
+        return _final(
+            AuthenticationError,
+            "Redis does not accept the credentials: check the user and password in the URL, "
+            "REDIS_SESSIONS_PASSWORD or REDIS_SESSIONS_PASSWORD_FILE",
+        )
+    if isinstance(cause, redis_errors.NoPermissionError) or text.startswith("NOPERM"):
+        return _final(
+            AuthenticationError,
+            "Redis' ACL forbids this user a command or key that is needed: README lists the rules it needs",
+        )
+    if isinstance(cause, ssl.SSLError) or "SSL" in text or "certificate" in text.lower():
+        return _final(
+            TLSError,
+            "the TLS handshake with Redis failed: check the CA (tls_ca_file), the client certificate, "
+            "the host name, and that the port speaks TLS",
+        )
+    if isinstance(cause, redis_errors.OutOfMemoryError) or text.startswith("OOM"):
+        return _final(
+            OutOfMemoryError,
+            "Redis is at its maxmemory and refused the write: give it memory, or delete sessions",
+        )
+    if isinstance(
+        cause, redis_errors.ResponseError | redis_errors.ClusterError | redis_errors.RedisClusterException
+    ):
+        return _answered(cause, text)
+    maybe = not (
+        _NEVER_SENT.search(text)
+        or isinstance(cause, redis_errors.MaxConnectionsError | ConnectionRefusedError | socket.gaierror)
+    )
+    what = f"Redis cannot be reached ({_reason(cause, text)})"
+    return Fault(True, maybe, True, lambda unknown: _unavailable(what, unknown))
+
+
+def _reason(cause: BaseException, text: str) -> str:
+    low = text.lower()
+    if isinstance(cause, socket.gaierror) or re.search(
+        r"name or service|getaddrinfo|nodename|resolution", low
+    ):
+        return "the host name does not resolve"
+    if "refused" in low:
+        return "the connection is refused"
+    if isinstance(cause, redis_errors.MaxConnectionsError) or "connection available" in low:
+        return "every connection of the pool is busy: raise max_connections"
+    if isinstance(cause, TimeoutError | redis_errors.TimeoutError):
+        return "no answer in time"
+    if "no master found" in low:
+        return "the Sentinels know no primary of that name"
+    return "the connection was lost"
+
+
+def _answered(cause: BaseException, text: str) -> Fault:
+    if isinstance(cause, redis_errors.ReadOnlyError) or text.startswith(
+        ("READONLY", "MISCONF", "NOREPLICAS")
+    ):
+        return Fault(
+            True,
+            False,
+            True,
+            lambda unknown: ReadOnlyError(
+                "Redis refuses writes: it is a read-only replica, cannot persist, or lacks replicas"
+                + _outcome(unknown),
+                write_may_have_happened=unknown,
+            ),
+        )
+    if isinstance(cause, redis_errors.BusyLoadingError) or _LATER.search(text):
+        return Fault(True, False, False, lambda unknown: _unavailable("Redis is not ready", unknown))
+    if isinstance(
+        cause,
+        redis_errors.ClusterDownError
+        | redis_errors.TryAgainError
+        | redis_errors.MovedError
+        | redis_errors.SlotNotCoveredError
+        | redis_errors.MasterDownError
+        | redis_errors.RedisClusterException,
+    ):
+        return Fault(True, True, True, lambda unknown: _unavailable("the cluster is not available", unknown))
+    if "WRONGTYPE" in text:
+        return Fault(
+            False,
+            False,
+            False,
+            lambda _: WrongTypeError("a key of this store holds another Redis type; nothing was changed"),
+        )
+    if "unknown command" in text.lower() or "syntax error" in text:
+        return Fault(
+            False,
+            False,
+            False,
+            lambda _: UnsupportedServerError(
+                "this server lacks a command that is needed: use Redis 6.2 or later, or Valkey 7.2 or later"
+            ),
+        )
+    return Fault(
+        False,
+        True,
+        False,
+        lambda _: StoreUnavailableError(
+            "Redis answered with an error that this package does not know; its text is in __cause__",
+            write_may_have_happened=True,
+        ),
+    )
+
+
+def _final(kind: type[StoreUnavailableError], text: str) -> Fault:
+    return Fault(
+        False, False, False, lambda unknown: kind(text + _outcome(unknown), write_may_have_happened=unknown)
+    )
+
+
+def _unavailable(what: str, unknown: bool) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"{what} within the deadline{_outcome(unknown)}", write_may_have_happened=unknown
+    )
+
+
+def _outcome(unknown: bool) -> str:
+    if unknown:
+        return "; the write may have happened: read the session before trying again"
+    return "; nothing was changed"

@@ -1,0 +1,164 @@
+"""Histories, lists of sessions, and the newest messages of a whole flow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redis_sessions.body import CorruptEntryError
+from redis_sessions.reader import to_message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redis_sessions.appending import Appender
+    from redis_sessions.calls import Attempt, Calls
+    from redis_sessions.ids import EntryId
+    from redis_sessions.keys import FlowKeys
+    from redis_sessions.models import Message
+    from redis_sessions.reader import Entry, Reader
+    from redis_sessions.transport import Transport
+
+
+class History:
+    """Reads over one or many sessions of a flow."""
+
+    def __init__(self, calls: Calls, transport: Transport, reader: Reader, appender: Appender) -> None:
+        self._calls = calls
+        self._transport = transport
+        self._reader = reader
+        self._appender = appender
+
+    async def messages(
+        self,
+        keys: FlowKeys,
+        session: str,
+        limit: int,
+        *,
+        before: tuple[int, EntryId] | None,
+        wanted: Mapping[str, Any],
+        include_errors: bool,
+    ) -> list[Message]:
+        """The newest ``limit`` that have the wanted values, oldest first."""
+        if not wanted and include_errors:
+            window = await self._reader.newest(keys, session, limit, before=before)
+            return self._reader.to_messages(keys, session, window.entries[::-1])
+        decoded: dict[EntryId, Message] = {}
+
+        def accept(entry: Entry) -> bool:
+            try:
+                message = to_message(keys, session, entry)
+            except CorruptEntryError as error:
+                self._reader.report_corrupt(keys.log(session), str(entry.place).encode(), str(error))
+                return False
+            if message.error and not include_errors:
+                return False
+            decoded[entry.place] = message
+            return all(getattr(message, name) == value for name, value in wanted.items())
+
+        window = await self._reader.newest(keys, session, limit, before=before, accept=accept)
+        return [decoded[entry.place] for entry in reversed(window.entries)]
+
+    async def length(self, keys: FlowKeys, session: str, attempt: Attempt | None = None) -> int:
+        """How many messages a session has."""
+        log = keys.log(session)
+        (length,) = await self._calls.read(lambda: self._transport.run(log, ("XLEN", log)), attempt)
+        return int(length)
+
+    async def some_sessions(self, keys: FlowKeys, limit: int) -> list[str]:
+        """Names as they are listed, expired ones among them."""
+        (names,) = await self._calls.read(
+            lambda: self._transport.run(keys.sessions, ("ZREVRANGE", keys.sessions, 0, limit - 1))
+        )
+        return [name.decode() for name in names]
+
+    async def sessions(self, keys: FlowKeys, limit: int, offset: int) -> list[str]:
+        """A page of session ids, newest activity first. Names whose log has expired are dropped first."""
+        while True:
+            names, expiring = await self._calls.read(
+                lambda: self._transport.run(
+                    keys.sessions,
+                    ("ZREVRANGE", keys.sessions, 0 if offset == 0 else offset, offset + limit - 1),
+                    ("HGET", keys.ids, b"ttl"),
+                )
+            )
+            page = [name.decode() for name in names]
+            if not expiring or not await self._forget_expired(keys, page, offset):
+                return page
+
+    async def _forget_expired(self, keys: FlowKeys, page: list[str], offset: int) -> bool:
+        """Drop expired names in the page and before it; whether there were any."""
+        if offset:
+            (names,) = await self._calls.read(
+                lambda: self._transport.run(keys.sessions, ("ZREVRANGE", keys.sessions, 0, offset - 1))
+            )
+            page = [name.decode() for name in names] + page
+        dropped = False
+        for first in range(0, len(page), 1_000):
+            some = page[first : first + 1_000]
+            logs = [keys.log(name) for name in some]
+            (alive,) = await self._calls.read(
+                lambda logs=logs: self._transport.run(keys.sessions, ("EXISTS", *logs))  # type: ignore[misc]
+            )
+            if alive == len(some):
+                continue
+            each = await self._calls.read(
+                lambda logs=logs: self._transport.run(keys.sessions, *(("EXISTS", log) for log in logs))  # type: ignore[misc]
+            )
+            for name, lives in zip(some, each, strict=True):
+                if not lives:
+                    await self._appender.forget_if_expired(keys, name)
+                    dropped = True
+        return dropped
+
+    async def recent(self, keys: FlowKeys, limit: int, offset: int) -> list[Message]:
+        """The newest messages of a flow, newest first."""
+        found = await self.recent_entries(keys, limit + offset)
+        messages = []
+        for session, entry in found[offset:]:
+            messages += self._reader.to_messages(keys, session, [entry])
+        return messages
+
+    async def recent_entries(self, keys: FlowKeys, limit: int) -> list[tuple[str, Entry]]:
+        """The newest ``limit`` entries of a flow with their sessions, newest first.
+
+        Sessions are taken newest first until the next one's score is below the time of the last message
+        found: a session's score is the µs of its last entry, and no message is later than its entry.
+        """
+        found: list[tuple[str, Entry]] = []
+        start, size = 0, 4
+        while True:
+            (scored,) = await self._calls.read(
+                lambda start=start, size=size: self._transport.run(  # type: ignore[misc]
+                    keys.sessions,
+                    ("ZREVRANGE", keys.sessions, start, start + size - 1, "WITHSCORES"),
+                )
+            )
+            pairs = _scored(scored)
+            floor = found[limit - 1][1].at if len(found) >= limit else 0
+            sessions = [name.decode() for name, score in pairs if int(float(score)) >= floor]
+            if not sessions:
+                return found
+            commands = [
+                command
+                for session in sessions
+                for command in self._reader.trip(keys, session, limit, floor_us=floor)
+            ]
+            replies = await self._calls.read(
+                lambda commands=commands: self._transport.run(keys.sessions, *commands)  # type: ignore[misc]
+            )
+            for place, session in enumerate(sessions):
+                trip = replies[4 * place : 4 * place + 4]
+                window = await self._reader.newest(keys, session, limit, floor_us=floor, first_trip=trip)
+                found += [(session, entry) for entry in window.entries]
+            found.sort(key=lambda pair: (pair[1].at, pair[1].place), reverse=True)
+            del found[limit:]
+            if len(sessions) < size:
+                return found
+            start, size = start + size, min(size * 2, 64)
+
+
+def _scored(reply: list[Any]) -> list[tuple[bytes, bytes]]:
+    """(member, score) pairs of a WITHSCORES reply: flat from RESP2 servers, paired from fakeredis."""
+    if reply and isinstance(reply[0], list | tuple):
+        return [(member, score) for member, score in reply]
+    return list(zip(reply[::2], reply[1::2], strict=True))

@@ -1,0 +1,201 @@
+--[[
+  append: store messages at the end of one session; all of them or none.
+
+  KEYS
+    1  log           stream  FlowKeys.log(session)
+    2  edits         hash    FlowKeys.edits(session)
+    3  ids           hash    FlowKeys.ids
+    4  sessions      zset    FlowKeys.sessions
+    5  aliases       hash    FlowKeys.aliases
+    6  feed          stream  FlowKeys.feed
+    7… adopted       set     FlowKeys.adopted(number), for each of ARGV numbers
+  ARGV
+    1  session       bytes   session id
+    2  token         bytes   names this call in the feed
+    3  elapsed_ms    int     since the call began; empty on its first attempt
+    4  registered    flag    1: the flow (and its owner) are in the registry
+    5  owner         bytes   who the flow must belong to; empty: anyone
+    6  ttl_ms        int     time to live of the session; 0: leave it
+    7  max_messages  int     entries the session keeps; 0: all
+    8  max_ahead_us  int     how far ahead of TIME a message may be
+    9  max_events    int     length of the feed
+   10  feed_ttl_ms   int     time to live of the feed
+   11  numbers       text    session numbers of KEYS 7…, comma separated
+   12  candidates    text    numbers for a new session, comma separated
+   13… messages      3 each  timestamp in µs; adopted id or empty; body
+
+  Returns  {status, …}
+    APPENDED      an entry id for each message, in the order given
+    UNKNOWN       an earlier attempt may have been carried out; the feed was trimmed since
+    OWNER         the flow belongs to somebody else
+    UNREGISTERED  the flow is new, or has no owner yet: register it, then try again
+    EXPIRED       the session's record: its log has expired; forget it, then try again
+    AHEAD         Redis's time in µs: a message is too far ahead of it
+    EXISTS        the adopted id that is there already
+    NUMBERS       the session's numbers: an adopted set is needed that is not among KEYS
+    TAKEN         every candidate names a session already
+
+  Atomicity  one shard, one step. The first write is XADD, which Redis refuses when it is out of memory.
+  Time       O(messages), and O(entries trimmed), at most 1000 beyond the messages.
+]]
+-- @include record chunks entries feed life
+local log, edits, ids, sessions, aliases, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local session, token, owner, max_messages = ARGV[1], ARGV[2], ARGV[5], tonumber(ARGV[7])
+
+if ARGV[3] ~= '' then
+  local outcome, event = recall(feed, token, ARGV[3])
+  if outcome == 'DONE' then
+    local answer = { 'APPENDED' }
+    for labelled in string.gmatch(event.i, '[^,]+') do
+      answer[#answer + 1] = string.match(labelled, '^[%d-]+')
+    end
+    return answer
+  elseif outcome == 'UNKNOWN' then
+    return { 'UNKNOWN' }
+  end
+end
+
+-- Reads that fail on a wrong type come before the first write.
+local known = redis.call('HMGET', ids, 'owner', 's' .. session)
+local present, record = known[1], known[2]
+local length = redis.call('XLEN', log)
+local score = tonumber(redis.call('ZSCORE', sessions, session) or 0)
+redis.call('XLEN', feed)
+
+if owner ~= '' and present and present ~= owner then
+  return { 'OWNER' }
+end
+if ARGV[4] == '' and ((owner ~= '' and not present) or (not record and redis.call('EXISTS', ids) == 0)) then
+  return { 'UNREGISTERED' }
+end
+if record and length == 0 then
+  return { 'EXPIRED', record }
+end
+
+local now = redis.call('TIME')
+local latest_allowed = now[1] * 1000000 + now[2] + tonumber(ARGV[8])
+local adopting = false
+for i = 13, #ARGV, 3 do
+  if tonumber(ARGV[i]) > latest_allowed then
+    return { 'AHEAD', string.format('%.0f', now[1] * 1000000 + now[2]) }
+  end
+  if ARGV[i + 1] ~= '' then
+    adopting = true
+    if redis.call('HEXISTS', aliases, ARGV[i + 1]) == 1 then
+      return { 'EXISTS', ARGV[i + 1] }
+    end
+  end
+end
+
+local numbers, lateness, generation, number
+if record then
+  numbers, lateness, generation = parse_record(record)
+  number = primary(numbers)
+else
+  lateness, generation = 0, 0
+  for candidate in string.gmatch(ARGV[12], '%d+') do
+    if not number and redis.call('HEXISTS', ids, 'n' .. candidate) == 0 then
+      number = candidate
+    end
+  end
+  if not number then
+    return { 'TAKEN' }
+  end
+  numbers = number
+end
+
+local adopted_of, adopted = {}, {}
+for named in string.gmatch(ARGV[11], '%d+') do
+  adopted[#adopted + 1] = KEYS[7 + #adopted]
+  adopted_of[named] = adopted[#adopted]
+  redis.call('SCARD', adopted_of[named])
+end
+if adopting and not adopted_of[number] then
+  return { 'NUMBERS', numbers }
+end
+
+-- What trimming will remove, as {entry id, adopted id}: the oldest entries that are there now.
+local count = (#ARGV - 12) / 3
+local excess = max_messages > 0 and math.max(0, length + count - max_messages) or 0
+local trimmed = {}
+if excess > 0 then
+  excess = math.min(excess, count + 1000)
+  redis.call('HLEN', edits)
+  redis.call('HLEN', aliases)
+  for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', math.min(excess, math.max(length, 1)))) do
+    local alias = field_of(entry, 'i')
+    if alias and not adopted_of[number_of(entry[1])] then
+      return { 'NUMBERS', numbers }
+    end
+    trimmed[#trimmed + 1] = { entry[1], alias }
+  end
+end
+
+local clock, answer, added = {}, { 'APPENDED' }, {}
+local last_us = 0
+for i = 13, #ARGV, 3 do
+  local time, alias = tonumber(ARGV[i]), ARGV[i + 1]
+  local fields = { 'b', ARGV[i + 2] }
+  if alias ~= '' then
+    fields = { 'b', ARGV[i + 2], 'i', alias }
+  end
+  local id, us = add_entry(log, clock, number, time, fields)
+  if not id then
+    return us
+  end
+  answer[#answer + 1] = id
+  added[#added + 1] = { id, alias ~= '' and alias or nil }
+  lateness = math.max(lateness, us - time)
+  last_us = us
+  if alias ~= '' then
+    redis.call('HSET', aliases, alias, id)
+    redis.call('SADD', adopted_of[number], alias)
+  end
+end
+
+local gone, labels = {}, {}
+if excess > 0 then
+  while #trimmed < excess do
+    trimmed[#trimmed + 1] = added[#trimmed - length + 1]
+  end
+  for _, victim in ipairs(trimmed) do
+    gone[#gone + 1] = victim[1]
+    labels[#labels + 1] = label(victim[1], victim[2])
+    if victim[2] then
+      redis.call('HDEL', aliases, victim[2])
+      redis.call('SREM', adopted_of[number_of(victim[1])], victim[2])
+    end
+  end
+  redis.call('XTRIM', log, 'MAXLEN', '=', string.format('%.0f', length + count - excess))
+  in_chunks('HDEL', edits, gone)
+  generation = generation + 1
+end
+
+local updated = format_record(numbers, lateness, generation)
+if updated ~= record then
+  redis.call('HSET', ids, 's' .. session, updated)
+end
+if not record then
+  redis.call('HSET', ids, 'n' .. number, session)
+end
+if owner ~= '' and not present then
+  redis.call('HSET', ids, 'owner', owner)
+end
+if tonumber(ARGV[6]) > 0 then
+  redis.call('HSET', ids, 'ttl', '1')
+end
+if last_us > score then
+  redis.call('ZADD', sessions, string.format('%.0f', last_us), session)
+end
+touch(ARGV[6], log, edits, adopted)
+local created = {}
+for i, entry in ipairs(added) do
+  created[i] = label(entry[1], entry[2])
+end
+local event = { 't', token, 'e', 'append', 's', session, 'i', table.concat(created, ',') }
+if #gone > 0 then
+  event[#event + 1] = 'x'
+  event[#event + 1] = table.concat(labels, ',')
+end
+publish(feed, ARGV[9], ARGV[10], event)
+return answer

@@ -1,0 +1,100 @@
+--[[
+  delete_messages: remove messages of one session; the session goes with its last one.
+
+  KEYS
+    1  log           stream  FlowKeys.log(session)
+    2  edits         hash    FlowKeys.edits(session)
+    3  ids           hash    FlowKeys.ids
+    4  sessions      zset    FlowKeys.sessions
+    5  aliases       hash    FlowKeys.aliases
+    6  feed          stream  FlowKeys.feed
+    7  builds        hash    FlowKeys.builds
+    8  transactions  stream  FlowKeys.transactions
+    9… adopted       set     FlowKeys.adopted(number), for each of ARGV numbers
+  ARGV
+    1  session       bytes   session id, as resolved
+    2  token         bytes   names this call in the feed
+    3  elapsed_ms    int     since the call began; empty on its first attempt
+    4  ttl_ms        int     time to live of the session; 0: leave it
+    5  max_events    int     length of the feed
+    6  feed_ttl_ms   int     time to live of the feed
+    7  numbers       text    session numbers of KEYS 9…: those of the entries; comma separated
+    8… entries       text    entry ids, at most 1000
+
+  Returns  {status, …}
+    DELETED   "1" if the flow is empty now; its owner, if so; then the ids of the entries that were there
+    UNKNOWN   an earlier attempt may have been carried out; the feed was trimmed since
+    MOVED     an entry's number names another session, or none: resolve again
+
+  Atomicity  one shard, one step. Nothing is written that Redis refuses when it is out of memory.
+  Time       O(entries).
+]]
+-- @include record chunks entries feed life drop
+local log, edits, ids, sessions, aliases, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local session, token = ARGV[1], ARGV[2]
+
+if ARGV[3] ~= '' then
+  local outcome, event = recall(feed, token, ARGV[3])
+  if outcome == 'DONE' then
+    local answer = { 'DELETED', event.f, event.w }
+    for labelled in string.gmatch(event.i, '[^,]+') do
+      answer[#answer + 1] = string.match(labelled, '^[%d-]+')
+    end
+    return answer
+  elseif outcome == 'UNKNOWN' then
+    return { 'UNKNOWN' }
+  end
+end
+
+redis.call('XLEN', feed)
+redis.call('HLEN', edits)
+redis.call('HLEN', aliases)
+redis.call('ZSCORE', sessions, session)
+local adopted, adopted_of = {}, {}
+for number in string.gmatch(ARGV[7], '%d+') do
+  adopted[#adopted + 1] = KEYS[9 + #adopted]
+  adopted_of[number] = adopted[#adopted]
+  redis.call('SCARD', adopted_of[number])
+  if redis.call('HGET', ids, 'n' .. number) ~= session then
+    return { 'MOVED' }
+  end
+end
+
+local gone, labels, dropped = {}, {}, {}
+for i = 8, #ARGV do
+  local entry = redis.call('XRANGE', log, ARGV[i], ARGV[i])[1]
+  if entry then
+    gone[#gone + 1] = ARGV[i]
+    local alias = field_of(entry, 'i')
+    labels[#labels + 1] = label(ARGV[i], alias)
+    if alias then
+      dropped[#dropped + 1] = { alias, adopted_of[number_of(ARGV[i])] }
+    end
+  end
+end
+if #gone == 0 then
+  return { 'DELETED', '', '' }
+end
+
+in_chunks('XDEL', log, gone)
+in_chunks('HDEL', edits, gone)
+for _, pair in ipairs(dropped) do
+  redis.call('HDEL', aliases, pair[1])
+  redis.call('SREM', pair[2], pair[1])
+end
+local numbers, lateness, generation = parse_record(redis.call('HGET', ids, 's' .. session))
+local empty, owner = '', ''
+local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+if last then
+  redis.call('HSET', ids, 's' .. session, format_record(numbers, lateness, generation + 1))
+  redis.call('ZADD', sessions, string.match(last[1], '^%d+'), session)
+  touch(ARGV[4], log, edits, adopted)
+else
+  local keys = { log = log, edits = edits, ids = ids, sessions = sessions, aliases = aliases }
+  keys.builds, keys.transactions = KEYS[7], KEYS[8]
+  empty, owner = drop_session(keys, session, numbers, adopted)
+end
+publish(feed, ARGV[5], ARGV[6], {
+  't', token, 'e', 'delete', 's', session, 'i', table.concat(labels, ','), 'f', empty, 'w', owner,
+})
+return { 'DELETED', empty, owner, unpack(gone) }

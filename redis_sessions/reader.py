@@ -1,0 +1,343 @@
+"""Reads: plain commands, no Lua; exact newest-n windows and pages.
+
+Entries are in a stream by their id, whose µs is never below their timestamp; messages are ordered by
+(timestamp, entry id). So the newest n of what was read from the tail are final once the n-th timestamp is
+not below the µs of the last entry read: nothing further back can be newer.
+
+Every trip reads the session's record before and after the entries. Renames, merges and removals change the
+record, so equal records mean that no such thing came between: otherwise the read starts over.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from redis_sessions.body import CorruptEntryError, decode, splice, splice_frame
+from redis_sessions.errors import ContentionError
+from redis_sessions.ids import EntryId, to_message_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redis_sessions.calls import Attempt, Calls
+    from redis_sessions.keys import FlowKeys
+    from redis_sessions.models import Message
+    from redis_sessions.transport import Command, Transport
+
+logger = logging.getLogger(__name__)
+
+_FIRST_CHUNK = 100
+_LARGEST_CHUNK = 1_000
+
+
+class Record(NamedTuple):
+    """A session's record: its numbers (the first is primary), largest lateness in µs, and generation."""
+
+    numbers: tuple[int, ...]
+    lateness: int
+    generation: int
+
+    @classmethod
+    def parse(cls, text: bytes) -> Record:
+        numbers, lateness, generation = text.split(b"|")
+        return cls(tuple(map(int, numbers.split(b","))), int(lateness), int(generation))
+
+
+class Entry(NamedTuple):
+    """A message as it lies in Redis: ``at`` is its timestamp in µs; compares in message order."""
+
+    at: int
+    place: EntryId
+    body: bytes
+    alias: bytes | None
+
+    @property
+    def message_id(self) -> str:
+        if self.alias is not None:
+            text = self.alias.hex()
+            return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return to_message_id(*self.place)
+
+
+class Window(NamedTuple):
+    """The end of a session's order: entries, newest first, and the record they were read under."""
+
+    entries: list[Entry]
+    record: Record | None
+
+
+class _ChangedError(Exception):
+    """The session changed between two trips: start over."""
+
+
+class Reader:
+    """Reads of sessions and messages."""
+
+    def __init__(self, calls: Calls, transport: Transport) -> None:
+        self._calls = calls
+        self._transport = transport
+
+    async def newest(
+        self,
+        keys: FlowKeys,
+        session: str,
+        limit: int,
+        *,
+        before: tuple[int, EntryId] | None = None,
+        floor_us: int = 0,
+        accept: Callable[[Entry], bool] | None = None,
+        attempt: Attempt | None = None,
+        first_trip: Sequence[Any] | None = None,
+    ) -> Window:
+        """The newest ``limit`` messages before a place that ``accept`` (given current content) lets pass.
+
+        Entries below ``floor_us`` need not be returned. One round trip when nothing was late, edited or
+        refused; exact in any case. ``first_trip`` is the replies to :meth:`trip` with this limit and floor,
+        where the caller has them already.
+        """
+        attempt = attempt or self._calls.begin()
+        while True:
+            try:
+                return await self._newest(keys, session, limit, before, floor_us, accept, attempt, first_trip)
+            except _ChangedError:
+                first_trip = None
+                if attempt.remaining <= 0:
+                    msg = "the session kept changing during the read, until the deadline: try again"
+                    raise ContentionError(msg) from None
+
+    async def _newest(
+        self,
+        keys: FlowKeys,
+        session: str,
+        limit: int,
+        before: tuple[int, EntryId] | None,
+        floor_us: int,
+        accept: Callable[[Entry], bool] | None,
+        attempt: Attempt,
+        first_trip: Sequence[Any] | None,
+    ) -> Window:
+        log, edits = keys.log(session), keys.edits(session)
+        name = b"s" + session.encode()
+        upper = b"%d" % before[0] if before else b"+"
+        # One more for the message that the cursor was taken from.
+        chunk = (limit if accept is None else max(limit, _FIRST_CHUNK)) + (before is not None)
+        found: list[Entry] = []
+        record_text: bytes | None = None
+        first = True
+        while True:
+            chunk = min(chunk, _LARGEST_CHUNK)
+            replies: Any = first_trip
+            if replies is None:
+                commands = self.trip(keys, session, chunk, upper=upper, floor_us=floor_us)
+                replies = await self._calls.read(
+                    lambda commands=commands: self._transport.run(log, *commands),  # type: ignore[misc]
+                    attempt,
+                )
+            prior, raw, edited, record_now = replies
+            first_trip = None
+            if not first and prior != record_text and not _same_place(prior, record_text):
+                raise _ChangedError
+            if prior != record_now and not _same_place(prior, record_now):
+                raise _ChangedError
+            record_text = record_now
+            if record_now is None:
+                return Window([], None)
+            record = Record.parse(record_now)
+            if first and before and record.lateness:
+                # Late entries lie above their timestamp: start again from where the latest of them can be.
+                first = False
+                upper = b"%d" % (before[0] + record.lateness)
+                continue
+            first = False
+            page = self._entries(raw, record, log)
+            if edited:
+                page = await self._with_edits(keys, edits, name, page, record_text, attempt)
+            if before:
+                page = [entry for entry in page if (entry.at, entry.place) < before]
+            if accept:
+                page = [entry for entry in page if accept(entry)]
+            found += page
+            if record.lateness:
+                found.sort(key=_order, reverse=True)
+            exhausted = len(raw) < chunk
+            if exhausted:
+                return Window(found[:limit], record)
+            last = EntryId.parse(raw[-1][0])
+            if len(found) >= limit and found[limit - 1].at >= last.us:
+                return Window(found[:limit], record)
+            upper = b"(%b" % raw[-1][0]
+            chunk = max(chunk, _FIRST_CHUNK) * 2
+
+    @staticmethod
+    def trip(
+        keys: FlowKeys, session: str, count: int, *, upper: bytes = b"+", floor_us: int = 0
+    ) -> tuple[Command, ...]:
+        """The commands of one trip: four replies."""
+        log, name = keys.log(session), b"s" + session.encode()
+        floor = b"%d" % floor_us if floor_us else b"-"
+        return (
+            ("HGET", keys.ids, name),
+            ("XREVRANGE", log, upper, floor, "COUNT", count),
+            ("EXISTS", keys.edits(session)),
+            ("HGET", keys.ids, name),
+        )
+
+    def _entries(self, raw: Sequence[Any], record: Record, log: bytes) -> list[Entry]:
+        entries = []
+        numbers = record.numbers
+        for entry_id, fields in raw:
+            us, _, seq = entry_id.partition(b"-")
+            place = EntryId(int(us), int(seq))
+            if fields[0] == b"b" and len(fields) == 2 and place.number in numbers:
+                entries.append(Entry(place.us, place, fields[1], None))
+                continue
+            values = dict(zip(fields[::2], fields[1::2], strict=True))
+            at, alias = values.get(b"t", us), values.get(b"i")
+            ours = b"b" in values and place.number in numbers and at.isdigit()
+            if not ours or (alias is not None and len(alias) != 16):
+                self.report_corrupt(log, entry_id, "foreign")
+                continue
+            entries.append(Entry(int(at), place, values[b"b"], alias))
+        return entries
+
+    async def _with_edits(
+        self,
+        keys: FlowKeys,
+        edits: bytes,
+        name: bytes,
+        page: list[Entry],
+        record_text: bytes,
+        attempt: Attempt,
+    ) -> list[Entry]:
+        """The page with the current content of changed messages: the second trip."""
+        if not page:
+            return page
+        places = [str(entry.place) for entry in page]
+        current, record_now = await self._calls.read(
+            lambda: self._transport.run(edits, ("HMGET", edits, *places), ("HGET", keys.ids, name)), attempt
+        )
+        if record_now != record_text and not _same_place(record_now, record_text):
+            raise _ChangedError
+        return [
+            entry if body is None else entry._replace(body=body)
+            for entry, body in zip(page, current, strict=True)
+        ]
+
+    async def at(
+        self, keys: FlowKeys, session: str, places: Sequence[EntryId], attempt: Attempt | None = None
+    ) -> list[Entry | None]:
+        """The entries at these places of one session; None for one that is not there."""
+        log, edits = keys.log(session), keys.edits(session)
+        name = b"s" + session.encode()
+        attempt = attempt or self._calls.begin()
+        texts = [str(place) for place in places]
+        while True:
+            prior, current, *raws, record_now = await self._calls.read(
+                lambda: self._transport.run(
+                    log,
+                    ("HGET", keys.ids, name),
+                    # Content before entries: an entry that is there has had no other content since.
+                    ("HMGET", edits, *texts),
+                    *(("XRANGE", log, text, text) for text in texts),
+                    ("HGET", keys.ids, name),
+                ),
+                attempt,
+            )
+            if prior == record_now or _same_place(prior, record_now):
+                break
+            if attempt.remaining <= 0:
+                msg = "the session kept changing during the read, until the deadline: try again"
+                raise ContentionError(msg)
+        if record_now is None:
+            return [None] * len(places)
+        record = Record.parse(record_now)
+        found: list[Entry | None] = []
+        for raw, body in zip(raws, current, strict=True):
+            entries = self._entries(raw, record, log)
+            entry = entries[0] if entries else None
+            found.append(entry._replace(body=body) if entry and body is not None else entry)
+        return found
+
+    async def is_alive(self, keys: FlowKeys, place: EntryId, attempt: Attempt | None = None) -> bool:
+        """Whether there is an entry at this place of the flow."""
+        while True:
+            (name,) = await self._calls.read(
+                lambda: self._transport.run(keys.ids, ("HGET", keys.ids, b"n%d" % place.number)), attempt
+            )
+            if name is None:
+                return False
+            entries = await self.at(keys, name.decode(), [place], attempt)
+            if entries[0] is not None:
+                return entries[0].alias is None
+            (again,) = await self._calls.read(
+                lambda: self._transport.run(keys.ids, ("HGET", keys.ids, b"n%d" % place.number)), attempt
+            )
+            if again == name:
+                return False
+
+    async def record(self, keys: FlowKeys, session: str, attempt: Attempt | None = None) -> Record | None:
+        """The session's record, or None when there is no such session."""
+        (text,) = await self._calls.read(
+            lambda: self._transport.run(keys.ids, ("HGET", keys.ids, b"s" + session.encode())), attempt
+        )
+        return None if text is None else Record.parse(text)
+
+    def to_messages(self, keys: FlowKeys, session: str, entries: Sequence[Entry]) -> list[Message]:
+        """Decode entries; one that cannot be decoded is reported and left out."""
+        messages = []
+        for entry in entries:
+            try:
+                messages.append(to_message(keys, session, entry))
+            except CorruptEntryError as error:
+                self.report_corrupt(keys.log(session), str(entry.place).encode(), str(error))
+        return messages
+
+    def to_wire(self, keys: FlowKeys, session: str, entries: Sequence[Entry]) -> list[bytes]:
+        """Entries as JSON objects of ``GET /monitor/messages``, without decoding any."""
+        prefix, infix = splice_frame(keys.flow_id, session)
+        spliced = []
+        for entry in entries:
+            try:
+                spliced.append(
+                    splice(entry.body, prefix=prefix, session=infix, at=entry.at, id=entry.message_id)
+                )
+            except CorruptEntryError as error:
+                self.report_corrupt(keys.log(session), str(entry.place).encode(), str(error))
+        return spliced
+
+    def report_corrupt(self, key: bytes, entry_id: bytes, reason: str) -> None:
+        """Count and log an entry that is not ours; its content is not logged."""
+        self._calls.counters.corrupt_entries += 1
+        logger.warning(
+            "corrupt entry skipped: key=%s entry=%s reason=%s",
+            key.decode(errors="backslashreplace"),
+            entry_id.decode(errors="backslashreplace"),
+            reason,
+        )
+
+
+def to_message(keys: FlowKeys, session: str, entry: Entry) -> Message:
+    """Raises CorruptEntryError."""
+    return decode(
+        entry.body,
+        flow_id=keys.flow_id,
+        session_id=session,
+        us=entry.place.us,
+        seq=entry.place.seq,
+        at=entry.at,
+        id=entry.message_id,
+    )
+
+
+def _order(entry: Entry) -> tuple[int, EntryId]:
+    return entry.at, entry.place
+
+
+def _same_place(one: bytes | None, other: bytes | None) -> bool:
+    """Whether two records differ at most in lateness: the same session, and nothing was removed."""
+    if one is None or other is None:
+        return False
+    numbers, _, generation = one.split(b"|")
+    other_numbers, _, other_generation = other.split(b"|")
+    return numbers == other_numbers and generation == other_generation

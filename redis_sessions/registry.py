@@ -1,0 +1,116 @@
+"""Which flows there are, and whose they are.
+
+The sets of flows and of an owner's flows are in other slots than the flows. A flow is entered before its
+first write and taken out after its last deletion; what a crash leaves half way is an empty registration.
+The owner in the flow's own shard is the truth: a listing drops a flow whose shard names somebody else.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from redis_sessions.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from redis_sessions.calls import Attempt, Calls
+    from redis_sessions.keys import FlowKeys, Keys
+    from redis_sessions.transport import Command, Transport
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 1_000
+
+
+class Registry:
+    """The sets of flows."""
+
+    def __init__(self, keys: Keys, calls: Calls, transport: Transport) -> None:
+        self._keys = keys
+        self._calls = calls
+        self._transport = transport
+
+    async def add(self, flow_id: str, owner: str, attempt: Attempt | None = None) -> None:
+        """Enter a flow, and under its owner unless that is ``""``. May be repeated."""
+        name = flow_id.encode()
+        commands: list[tuple[bytes, Command]] = [(self._keys.flows, ("SADD", self._keys.flows, name))]
+        if owner:
+            key = self._keys.owner(owner)
+            commands.append((key, ("SADD", key, name)))
+        await self._calls.write(lambda _: self._transport.scatter(commands), attempt or self._calls.begin())
+
+    async def confirm(self, flow_id: str, owner: str) -> None:
+        """Enter a flow again after its first write.
+
+        Another process may have taken it out in between, after deleting what was there before. The write is
+        done: a failure here is logged, not raised.
+        """
+        try:
+            await self.add(flow_id, owner)
+        except StoreUnavailableError as error:
+            logger.warning("flow not confirmed in the registry: flow=%s error=%s", flow_id, error)
+
+    async def remove(self, keys: FlowKeys, owner: str) -> None:
+        """Take out a flow that was found empty, unless it has come back meanwhile.
+
+        A failure leaves an empty registration, which listing tolerates: it is logged, not raised.
+        """
+        try:
+            await self.forget_owner(keys.flow_id, owner)
+            name = keys.flow_id.encode()
+            await self._calls.write(
+                lambda _: self._transport.run(self._keys.flows, ("SREM", self._keys.flows, name)),
+                self._calls.begin(),
+            )
+            exists, present = await self._calls.read(
+                lambda: self._transport.run(keys.ids, ("EXISTS", keys.ids), ("HGET", keys.ids, b"owner"))
+            )
+            if exists:
+                await self.add(keys.flow_id, (present or b"").decode())
+        except StoreUnavailableError as error:
+            logger.warning("empty flow left in the registry: flow=%s error=%s", keys.flow_id, error)
+
+    async def forget_owner(self, flow_id: str, owner: str) -> None:
+        """Take a flow out of an owner's set; nothing for ``""``."""
+        if not owner:
+            return
+        key = self._keys.owner(owner)
+        await self._calls.write(
+            lambda _: self._transport.run(key, ("SREM", key, flow_id.encode())), self._calls.begin()
+        )
+
+    async def flows(self, owner: str | None = None) -> list[str]:
+        """All flows, or an owner's, by id."""
+        key = self._keys.flows if owner is None else self._keys.owner(owner)
+        names: set[str] = set()
+        cursor = b"0"
+        while True:
+            (reply,) = await self._calls.read(
+                lambda cursor=cursor: self._transport.run(key, ("SSCAN", key, cursor, "COUNT", _PAGE))  # type: ignore[misc]
+            )
+            cursor = reply[0]
+            names.update(name.decode() for name in reply[1])
+            if int(cursor) == 0:
+                break
+        if owner is None:
+            return sorted(names)
+        return await self._belonging(sorted(names), owner)
+
+    async def owner_of(self, keys: FlowKeys, attempt: Attempt | None = None) -> str | None:
+        """The flow's owner, or None."""
+        (owner,) = await self._calls.read(
+            lambda: self._transport.run(keys.ids, ("HGET", keys.ids, b"owner")), attempt
+        )
+        return None if owner is None else owner.decode()
+
+    async def _belonging(self, flow_ids: list[str], owner: str) -> list[str]:
+        mine = []
+        for first in range(0, len(flow_ids), _PAGE):
+            page = flow_ids[first : first + _PAGE]
+            commands: list[tuple[bytes, Command]] = [
+                (key, ("HGET", key, b"owner")) for key in (self._keys.flow(flow).ids for flow in page)
+            ]
+            owners = await self._calls.read(lambda commands=commands: self._transport.scatter(commands))  # type: ignore[misc]
+            wanted = owner.encode()
+            mine += [flow for flow, present in zip(page, owners, strict=True) if present in (None, wanted)]
+        return mine

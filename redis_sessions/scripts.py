@@ -1,0 +1,458 @@
+"""One typed coroutine for each Lua script; their statuses become results or errors here.
+
+The signature of a coroutine is the contract of its script: keys come from :class:`FlowKeys`, and a status
+is either part of the result or the error it stands for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import NoScriptError
+
+from redis_sessions.calls import unknown_outcome
+from redis_sessions.errors import (
+    InvalidTimestampError,
+    MergeTooLargeError,
+    OwnerMismatchError,
+    WrongTypeError,
+)
+from redis_sessions.ids import EntryId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from redis_sessions.calls import Attempt, Calls
+    from redis_sessions.keys import FlowKeys
+    from redis_sessions.transport import Transport
+
+NAMES = (
+    "append",
+    "delete_messages",
+    "delete_session",
+    "drop_flow",
+    "forget_session",
+    "move_message",
+    "rename_session",
+    "set_owner",
+    "update",
+)
+MAX_NUMBERS = 64
+"""Session numbers that a session may have: one, and one more for every merge into it."""
+MAX_ENTRIES = 1_000
+"""Entries that one delete_messages script takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A script's text, its includes in place, and what EVALSHA names it by."""
+
+    text: bytes
+    sha: bytes
+
+
+@cache
+def source(name: str) -> Source:
+    folder = resources.files("redis_sessions") / "lua"
+
+    def include(match: re.Match[str]) -> str:
+        return "\n".join((folder / "shared" / f"{part}.lua").read_text() for part in match[1].split())
+
+    text = re.sub(r"^-- @include (.+)$", include, (folder / f"{name}.lua").read_text(), flags=re.MULTILINE)
+    code = text.encode()
+    return Source(code, hashlib.sha1(code, usedforsecurity=False).hexdigest().encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What scripts need of the settings; ints as Lua takes them."""
+
+    ttl_ms: int
+    max_messages: int
+    max_ahead_us: int
+    max_merge: int
+    max_events: int
+    feed_ttl_ms: int
+
+
+class StaleError(Exception):
+    """A script found other keys or numbers than the caller read. Never leaves the package.
+
+    ``status`` is the script's word, ``values`` what came with it.
+    """
+
+    def __init__(self, status: bytes, values: Sequence[bytes] = ()) -> None:
+        super().__init__(status.decode())
+        self.status = status
+        self.values = list(values)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a deletion did. ``emptied`` is the flow's former owner (or ``""``) when the flow is empty now."""
+
+    count: int
+    entries: tuple[EntryId, ...]
+    emptied: str | None
+
+
+class Scripts:
+    """The scripts, run through :class:`Calls` with their retries."""
+
+    def __init__(self, calls: Calls, transport: Transport, limits: Limits) -> None:
+        self._calls = calls
+        self._transport = transport
+        self._limits = limits
+
+    async def _eval(self, name: str, keys: Sequence[bytes], args: Sequence[Any]) -> list[bytes]:
+        code = source(name)
+        try:
+            (reply,) = await self._transport.run(keys[0], ("EVALSHA", code.sha, len(keys), *keys, *args))
+        except NoScriptError:
+            # EVAL and not SCRIPT LOAD: after a failover only the node that runs it needs the script.
+            (reply,) = await self._transport.run(keys[0], ("EVAL", code.text, len(keys), *keys, *args))
+        return cast("list[bytes]", reply)
+
+    async def append(
+        self,
+        keys: FlowKeys,
+        session: str,
+        messages: Iterable[tuple[int, bytes, bytes]],
+        *,
+        owner: str,
+        registered: bool,
+        numbers: Sequence[int],
+        candidates: Sequence[int],
+        attempt: Attempt,
+    ) -> list[EntryId]:
+        """Store (timestamp in µs, adopted id as 16 bytes or empty, body) each; their entry ids in order.
+
+        Raises:
+            OwnerMismatchError, InvalidTimestampError, StoreUnavailableError
+            StaleError: UNREGISTERED, EXPIRED (record), NUMBERS (numbers), TAKEN, EXISTS (id).
+        """
+        limits = self._limits
+        key_list = [
+            keys.log(session),
+            keys.edits(session),
+            keys.ids,
+            keys.sessions,
+            keys.aliases,
+            keys.feed,
+            *(keys.adopted(number) for number in numbers),
+        ]
+        tail: list[Any] = []
+        for message in messages:
+            tail += message
+        fixed = (
+            owner.encode(),
+            limits.ttl_ms,
+            limits.max_messages,
+            limits.max_ahead_us,
+            limits.max_events,
+            limits.feed_ttl_ms,
+            _join(numbers),
+            _join(candidates),
+        )
+        name = session.encode()
+        flag = b"1" if registered else b""
+        status, *rest = await self._calls.write(
+            lambda now: self._eval(
+                "append", key_list, (name, now.token, now.elapsed_ms, flag, *fixed, *tail)
+            ),
+            attempt,
+        )
+        if status == b"APPENDED":
+            return [EntryId.parse(entry) for entry in rest]
+        attempt.settle()
+        if status == b"OWNER":
+            msg = f"flow {keys.flow_id!r} belongs to another owner than the one named; nothing was stored"
+            raise OwnerMismatchError(msg)
+        if status == b"AHEAD":
+            msg = (
+                "a timestamp is too far ahead of Redis's clock (max_ahead); nothing was stored: "
+                "check the clock of this machine"
+            )
+            raise InvalidTimestampError(msg)
+        raise _stale(status, rest)
+
+    async def update(
+        self, keys: FlowKeys, session: str, entry: EntryId, *, expected: bytes, body: bytes, attempt: Attempt
+    ) -> None:
+        """Replace a message's body if it is ``expected``.
+
+        Raises:
+            StoreUnavailableError
+            StaleError: MOVED, MISSING, CHANGED.
+        """
+        limits = self._limits
+        name = session.encode()
+        status, *rest = await self._calls.write(
+            lambda now: self._eval(
+                "update",
+                (keys.log(session), keys.edits(session), keys.ids, keys.feed),
+                (
+                    name,
+                    now.token,
+                    now.elapsed_ms,
+                    str(entry),
+                    expected,
+                    body,
+                    limits.ttl_ms,
+                    limits.max_events,
+                    limits.feed_ttl_ms,
+                ),
+            ),
+            attempt,
+        )
+        if status != b"UPDATED":
+            attempt.settle()
+            raise _stale(status, rest)
+
+    async def move_message(
+        self,
+        keys: FlowKeys,
+        session: str,
+        new: str,
+        entry: EntryId,
+        *,
+        expected: bytes,
+        body: bytes,
+        message_id: bytes,
+        timestamp_us: int,
+        new_number: int,
+        attempt: Attempt,
+    ) -> EntryId:
+        """Take a message to session ``new``, whose primary number is ``new_number``; its new entry id.
+
+        Raises:
+            StoreUnavailableError
+            StaleError: MOVED, MISSING, CHANGED, EXPIRED (record).
+        """
+        limits = self._limits
+        key_list = (
+            keys.log(session),
+            keys.edits(session),
+            keys.log(new),
+            keys.edits(new),
+            keys.ids,
+            keys.sessions,
+            keys.aliases,
+            keys.feed,
+            keys.adopted(entry.number),
+            keys.adopted(new_number),
+            keys.builds,
+            keys.transactions,
+        )
+        status, *rest = await self._calls.write(
+            lambda now: self._eval(
+                "move_message",
+                key_list,
+                (
+                    session.encode(),
+                    new.encode(),
+                    now.token,
+                    now.elapsed_ms,
+                    str(entry),
+                    expected,
+                    body,
+                    message_id,
+                    timestamp_us,
+                    new_number,
+                    limits.ttl_ms,
+                    limits.max_events,
+                    limits.feed_ttl_ms,
+                ),
+            ),
+            attempt,
+        )
+        if status != b"MOVED_TO":
+            attempt.settle()
+            raise _stale(status, rest)
+        return EntryId.parse(rest[0])
+
+    async def delete_messages(
+        self, keys: FlowKeys, session: str, entries: Sequence[EntryId], *, attempt: Attempt
+    ) -> Removed:
+        """Remove at most :data:`MAX_ENTRIES` entries of a session; those that were there.
+
+        Raises:
+            StoreUnavailableError
+            StaleError: MOVED.
+        """
+        limits = self._limits
+        numbers = sorted({entry.number for entry in entries})
+        key_list = (*self._session_keys(keys, session), *(keys.adopted(number) for number in numbers))
+        names = [str(entry) for entry in entries]
+        status, *rest = await self._calls.write(
+            lambda now: self._eval(
+                "delete_messages",
+                key_list,
+                (
+                    session.encode(),
+                    now.token,
+                    now.elapsed_ms,
+                    limits.ttl_ms,
+                    limits.max_events,
+                    limits.feed_ttl_ms,
+                    _join(numbers),
+                    *names,
+                ),
+            ),
+            attempt,
+        )
+        if status != b"DELETED":
+            attempt.settle()
+            raise _stale(status, rest)
+        gone = tuple(EntryId.parse(entry) for entry in rest[2:])
+        return Removed(len(gone), gone, _emptied(rest))
+
+    async def delete_session(
+        self, keys: FlowKeys, session: str, numbers: Sequence[int], *, attempt: Attempt
+    ) -> Removed:
+        """Remove a session whose numbers are ``numbers``.
+
+        Raises:
+            StoreUnavailableError
+            StaleError: MISSING, MOVED.
+        """
+        limits = self._limits
+        key_list = (*self._session_keys(keys, session), *(keys.adopted(number) for number in numbers))
+        status, *rest = await self._calls.write(
+            lambda now: self._eval(
+                "delete_session",
+                key_list,
+                (
+                    session.encode(),
+                    now.token,
+                    now.elapsed_ms,
+                    limits.max_events,
+                    limits.feed_ttl_ms,
+                    _join(numbers),
+                ),
+            ),
+            attempt,
+        )
+        if status != b"DELETED":
+            attempt.settle()
+            raise _stale(status, rest)
+        return Removed(int(rest[2]), (), _emptied(rest))
+
+    async def forget_session(
+        self, keys: FlowKeys, session: str, numbers: Sequence[int], *, attempt: Attempt
+    ) -> Removed | None:
+        """Drop the name of an expired session; None when it is alive."""
+        limits = self._limits
+        key_list = (*self._session_keys(keys, session), *(keys.adopted(number) for number in numbers))
+        args = (session.encode(), limits.max_events, limits.feed_ttl_ms, _join(numbers))
+        status, *rest = await self._calls.write(
+            lambda _: self._eval("forget_session", key_list, args), attempt
+        )
+        return Removed(0, (), _emptied(rest)) if status == b"FORGOTTEN" else None
+
+    async def rename_session(
+        self, keys: FlowKeys, old: str, new: str, number: int, *, attempt: Attempt
+    ) -> tuple[bytes, int, frozenset[int]]:
+        """Rename, or merge: ``RENAMED`` or ``MERGED``, entries in the session now, numbers that moved.
+
+        Raises:
+            MergeTooLargeError, WrongTypeError, StoreUnavailableError
+            StaleError: MISSING, MOVED, EXPIRED (record).
+        """
+        limits = self._limits
+        key_list = (
+            keys.log(old),
+            keys.edits(old),
+            keys.log(new),
+            keys.edits(new),
+            keys.ids,
+            keys.sessions,
+            keys.feed,
+            keys.merge,
+        )
+        status, *rest = await self._calls.write(
+            lambda now: self._eval(
+                "rename_session",
+                key_list,
+                (
+                    old.encode(),
+                    new.encode(),
+                    now.token,
+                    now.elapsed_ms,
+                    number,
+                    limits.max_merge,
+                    MAX_NUMBERS,
+                    limits.ttl_ms,
+                    limits.max_events,
+                    limits.feed_ttl_ms,
+                ),
+            ),
+            attempt,
+        )
+        if status in (b"RENAMED", b"MERGED"):
+            return status, int(rest[0]), frozenset(map(int, rest[1].split(b",")))
+        attempt.settle()
+        if status == b"LIMIT":
+            msg = (
+                f"merging would touch {int(rest[0])} messages (max_merge is {limits.max_merge}) or leave a "
+                f"session merged more than {MAX_NUMBERS} times; nothing was changed"
+            )
+            raise MergeTooLargeError(msg)
+        if status == b"STRAY":
+            msg = "a key of the new session id holds data that no session owns; nothing was changed"
+            raise WrongTypeError(msg)
+        raise _stale(status, rest)
+
+    async def set_owner(self, keys: FlowKeys, expected: str, owner: str, *, attempt: Attempt) -> None:
+        """Change the flow's owner from ``expected`` (``""``: none).
+
+        Raises:
+            StaleError: CHANGED.
+        """
+        status, *rest = await self._calls.write(
+            lambda _: self._eval("set_owner", (keys.ids,), (expected.encode(), owner.encode())), attempt
+        )
+        if status != b"SET":
+            raise _stale(status, rest)
+
+    async def drop_flow(self, keys: FlowKeys, *, attempt: Attempt) -> str:
+        """Remove what is left of a flow without sessions; its former owner, or ``""``.
+
+        Raises:
+            StaleError: BUSY.
+        """
+        key_list = (keys.ids, keys.sessions, keys.aliases, keys.feed, keys.builds, keys.transactions)
+        status, *rest = await self._calls.write(lambda _: self._eval("drop_flow", key_list, ()), attempt)
+        if status != b"DROPPED":
+            raise _stale(status, rest)
+        return rest[0].decode()
+
+    @staticmethod
+    def _session_keys(keys: FlowKeys, session: str) -> tuple[bytes, ...]:
+        return (
+            keys.log(session),
+            keys.edits(session),
+            keys.ids,
+            keys.sessions,
+            keys.aliases,
+            keys.feed,
+            keys.builds,
+            keys.transactions,
+        )
+
+
+def _join(numbers: Iterable[int]) -> bytes:
+    return ",".join(map(str, numbers)).encode()
+
+
+def _emptied(rest: Sequence[bytes]) -> str | None:
+    return rest[1].decode() if rest[0] == b"1" else None
+
+
+def _stale(status: bytes, values: Sequence[bytes]) -> Exception:
+    return unknown_outcome() if status == b"UNKNOWN" else StaleError(status, values)

@@ -1,0 +1,44 @@
+"""Which server is at the other end, and whether this package runs on it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from redis.exceptions import NoPermissionError
+
+from redis_sessions.errors import AuthenticationError, UnsupportedServerError
+
+if TYPE_CHECKING:
+    from redis_sessions.calls import Calls
+    from redis_sessions.transport import Transport
+
+OLDEST_REDIS = (6, 2)
+
+
+async def check_server(calls: Calls, transport: Transport) -> None:
+    """Return when the server answers and is recent enough.
+
+    Raises:
+        UnsupportedServerError: it is older than Redis 6.2.
+        StoreUnavailableError: it does not answer within the deadline, or refuses the credentials.
+    """
+    if transport.kind == "memory":
+        return
+    try:
+        (info,) = await calls.read(lambda: transport.run(b"", ("INFO", "server")))
+    except AuthenticationError as error:
+        if isinstance(error.__cause__, NoPermissionError):
+            return  # a user without INFO: what the server cannot do will show at the first call
+        raise
+    version = parse_version(info)
+    if version is not None and version < OLDEST_REDIS:
+        found = ".".join(map(str, version))
+        msg = f"this server is Redis {found}; redis-sessions needs Redis 6.2 or later, or Valkey"
+        raise UnsupportedServerError(msg)
+
+
+def parse_version(info: bytes) -> tuple[int, int] | None:
+    """Major and minor of ``redis_version`` (Valkey reports the Redis it is compatible with)."""
+    match = re.search(rb"redis_version:(\d+)\.(\d+)", info)
+    return (int(match[1]), int(match[2])) if match else None

@@ -1,0 +1,107 @@
+"""Settings: arguments first, then ``REDIS_SESSIONS_*`` from the environment, then the defaults."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from redis_sessions.errors import ConfigurationError
+
+PREFIX_MAX_BYTES = 128
+
+
+class Settings(BaseSettings):
+    """How to reach Redis, and the limits of the store.
+
+    Each field is also an environment variable: ``REDIS_SESSIONS_`` and its name in capitals.
+    Durations are seconds there (``5``, ``0.5``) or ISO 8601 (``PT5S``).
+    """
+
+    model_config = SettingsConfigDict(env_prefix="REDIS_SESSIONS_", extra="forbid", frozen=True)
+
+    url: SecretStr | None = Field(default=None, description="where Redis is; the README lists the schemes")
+    username: str | None = Field(default=None, description="ACL user; overrides the URL's")
+    password: SecretStr | None = Field(default=None, description="plain; overrides the URL's")
+    password_file: Path | None = Field(default=None, description="file whose first line is the password")
+    tls_ca_file: Path | None = Field(default=None, description="CA certificates to trust, PEM")
+    tls_cert_file: Path | None = Field(default=None, description="client certificate, PEM")
+    tls_key_file: Path | None = Field(default=None, description="key of the client certificate, PEM")
+    sentinel_username: str | None = Field(default=None, description="ACL user of the Sentinels")
+    sentinel_password: SecretStr | None = Field(default=None, description="password of the Sentinels")
+    max_connections: Annotated[int, Field(ge=1)] = Field(
+        default=50, description="connections a process opens at the most (per node in a cluster)"
+    )
+
+    prefix: str = Field(default="rs", description="first part of every key; no braces, 1 to 128 bytes")
+    deadline: timedelta = Field(
+        default=timedelta(seconds=5), description="how long a call may take, retries included"
+    )
+    ttl: timedelta | None = Field(
+        default=None, description="a session goes this long after its last write; unset: never"
+    )
+    max_messages: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="messages a session keeps; older ones are trimmed; unset: all"
+    )
+    max_text_bytes: Annotated[int, Field(ge=1)] = Field(
+        default=1024 * 1024, description="longest text of a message, UTF-8"
+    )
+    max_message_bytes: Annotated[int, Field(ge=1)] = Field(
+        default=1024 * 1024, description="largest stored body of a message, all fields together"
+    )
+    max_batch: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1_000, description="messages of one session in one append_many call"
+    )
+    max_merge: Annotated[int, Field(ge=0)] = Field(
+        default=10_000, description="entries of both sessions together that a merge may touch"
+    )
+    max_ahead: timedelta = Field(
+        default=timedelta(days=1), description="how far ahead of Redis's clock a timestamp may be"
+    )
+    feed_max_events: Annotated[int, Field(ge=1)] = Field(
+        default=10_000, description="events that a flow's change feed keeps (approximately)"
+    )
+    feed_ttl: timedelta = Field(
+        default=timedelta(days=1), description="a feed goes this long after the flow's last write"
+    )
+
+    @field_validator("prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        size = len(value.encode("utf-8", "surrogatepass"))
+        if not 1 <= size <= PREFIX_MAX_BYTES or "{" in value or "}" in value or "\x00" in value:
+            msg = f"a prefix is 1 to {PREFIX_MAX_BYTES} bytes without braces or NUL"
+            raise ValueError(msg)
+        value.encode()  # lone surrogates
+        return value
+
+    @field_validator("deadline", "ttl", "max_ahead", "feed_ttl")
+    @classmethod
+    def _check_duration(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value < timedelta(milliseconds=1):
+            msg = "a duration is at least one millisecond"
+            raise ValueError(msg)
+        return value
+
+    @classmethod
+    def load(cls, url: str | None = None, **options: Any) -> Settings:
+        """Settings from ``options`` (by field name), the environment for the rest.
+
+        Raises:
+            ConfigurationError: an option is unknown or its value cannot work. The text names the
+                option and never repeats a value, which could be a secret.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        if url is not None:
+            given["url"] = url
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
+                for item in error.errors(include_input=False, include_url=False, include_context=False)
+            )
+            raise ConfigurationError(f"unusable settings: {problems}") from None

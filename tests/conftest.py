@@ -1,0 +1,188 @@
+"""The matrix: what a test of ``store`` runs on is decided in one table, ``BACKENDS``.
+
+==================  ==================================================================================
+fixture             gives
+==================  ==================================================================================
+``backend``         the server behind the test: ``kind``, ``url``, ``prefix``, ``redis``, ``raw(store)``
+``store``           an open SessionStore with the test's own prefix, on every row of the table
+``make_store``      ``await make_store(**options)``: another store with the same server and prefix
+``real_store``      the same on real servers only, with ``make_real_store``
+``valkey_store``    the same on Valkey only, with ``make_valkey_store``
+``servers``         the servers of this pytest worker, started when they are first needed
+==================  ==================================================================================
+
+``@pytest.mark.store_options(max_messages=3)`` opens ``store`` with these options;
+``@pytest.mark.backends("valkey", "redis7")`` runs a test on these rows only. A test that does harm to
+its server (kills it, fills it, reconfigures it) starts one of its own from ``tests.support``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import hypothesis
+import pytest
+
+from tests.support import REDIS_SERVER, Server, ValkeyCluster, redis_server, valkey_cluster, valkey_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    import redis
+    from redis_sessions.store import SessionStore
+
+BACKENDS = [
+    pytest.param("memory", id="memory"),
+    pytest.param("valkey", id="valkey"),
+    pytest.param(
+        "redis7",
+        marks=pytest.mark.skipif(REDIS_SERVER is None, reason="Debian's redis-server is not installed"),
+        id="redis7",
+    ),
+    pytest.param("cluster", id="cluster"),
+]
+STARTERS: dict[str, Callable[[], contextlib.AbstractContextManager[Server | ValkeyCluster]]] = {
+    "valkey": valkey_server,
+    "redis7": redis_server,
+    "cluster": valkey_cluster,
+}
+REAL = tuple(STARTERS)
+NARROWER = {  # fixtures that leave rows of the table out
+    "real_store": REAL,
+    "make_real_store": REAL,
+    "valkey_store": ("valkey",),
+    "make_valkey_store": ("valkey",),
+}
+
+# The servers are real and the machines of CI slow: an example may take long without being wrong.
+hypothesis.settings.register_profile("redis-sessions", parent=hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("redis-sessions")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "store_options(**options): open the store fixtures with these options")
+    config.addinivalue_line("markers", "backends(*kinds): run on these rows of the matrix only")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" not in metafunc.fixturenames:
+        return
+    kinds = {str(row.values[0]) for row in BACKENDS}
+    for name in set(metafunc.fixturenames) & set(NARROWER):
+        kinds &= set(NARROWER[name])
+    for mark in metafunc.definition.iter_markers("backends"):
+        kinds &= set(mark.args)
+    metafunc.parametrize("backend", [row for row in BACKENDS if row.values[0] in kinds], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _settings_come_from_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("REDIS_SESSIONS_")]:
+        monkeypatch.delenv(name)
+
+
+class Servers:
+    """The servers of one pytest worker; each is started when it is first needed."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[str, Server | ValkeyCluster] = {}
+
+    def __getitem__(self, kind: str) -> Server | ValkeyCluster:
+        server = self._running.get(kind)
+        if server is None or not server.alive:
+            server = self._running[kind] = self._stack.enter_context(STARTERS[kind]())
+        return server
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    with contextlib.ExitStack() as stack:
+        yield Servers(stack)
+
+
+@dataclass
+class Backend:
+    """Where the stores of one test keep their data."""
+
+    kind: str
+    url: str
+    server: Server | ValkeyCluster | None  # None: in this process
+    prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:12]}")
+
+    @property
+    def redis(self) -> redis.Redis | redis.RedisCluster:
+        """A plain synchronous client of the real server. For all kinds: ``raw(store)``."""
+        if self.server is None:
+            raise RuntimeError("memory:// has no server; use backend.raw(store)")
+        return self.server.client()
+
+    def raw(self, store: SessionStore) -> Any:
+        """The asynchronous redis-py client that ``store`` itself uses."""
+        return store.connection.client
+
+    async def keys(self, store: SessionStore) -> list[str]:
+        """All keys that the stores of this test have now, sorted."""
+        found = await self.raw(store).keys(re.sub(r"([*?\[\]\\^-])", r"\\\1", self.prefix) + ":*")
+        return sorted(key.decode() if isinstance(key, bytes) else key for key in found)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Backend]:
+    if request.param == "memory":
+        yield Backend("memory", f"memory://{uuid.uuid4().hex}", None)
+        return
+    server = servers[request.param]
+    backend = Backend(request.param, server.url, server)
+    yield backend
+    if server.alive:
+        backend.redis.flushall(asynchronous=True)
+
+
+class MakeStore(Protocol):
+    async def __call__(self, url: str | None = None, **options: Any) -> SessionStore: ...
+
+
+@pytest.fixture
+async def make_store(backend: Backend) -> AsyncIterator[MakeStore]:
+    from redis_sessions.store import SessionStore
+
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(url: str | None = None, **options: Any) -> SessionStore:
+            """An open store; ``url`` is for a proxy before the server, ``prefix`` for a stranger's keys."""
+            options.setdefault("prefix", backend.prefix)
+            return await stack.enter_async_context(SessionStore.from_url(url or backend.url, **options))
+
+        yield make
+
+
+@pytest.fixture
+async def store(request: pytest.FixtureRequest, make_store: MakeStore) -> SessionStore:
+    marks = reversed(list(request.node.iter_markers("store_options")))  # the nearest has the last word
+    return await make_store(**{name: value for mark in marks for name, value in mark.kwargs.items()})
+
+
+@pytest.fixture
+def make_real_store(make_store: MakeStore) -> MakeStore:
+    return make_store
+
+
+@pytest.fixture
+def real_store(store: SessionStore) -> SessionStore:
+    return store
+
+
+@pytest.fixture
+def make_valkey_store(make_store: MakeStore) -> MakeStore:
+    return make_store
+
+
+@pytest.fixture
+def valkey_store(store: SessionStore) -> SessionStore:
+    return store
