@@ -6,18 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from redis_sessions import limits
 from redis_sessions.body import CorruptEntryError, decode, encode
 from redis_sessions.clock import now_us, to_us
 from redis_sessions.errors import (
     BatchError,
     InvalidInputError,
-    InvalidTimestampError,
     MessageExistsError,
     RedisSessionsError,
     TooLargeError,
 )
-from redis_sessions.ids import address_of, canonical, draw_number, to_message_id
+from redis_sessions.ids import address_of, canonical, draw_number
 from redis_sessions.reader import Record
 from redis_sessions.scripts import StaleError
 
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from redis_sessions.scripts import Scripts
     from redis_sessions.settings import Settings
 
-_CANDIDATES = 3
+_MORE_CANDIDATES = 8
+_set = msgspec.structs.force_setattr
 
 
 class Prepared(NamedTuple):
@@ -114,7 +116,7 @@ class Appender:
         await self._refuse_present(keys, group, attempt)
         registered = False
         numbers: tuple[int, ...] = ()
-        candidates = [draw_number(keys.flow_id) for _ in range(_CANDIDATES)]
+        candidates = [draw_number(keys.flow_id)]
         while True:
             try:
                 entries = await self._scripts.append(
@@ -130,8 +132,9 @@ class Appender:
                 break
             except StaleError as stale:
                 if stale.status == b"EXISTS":
-                    raise _present(stale.values[0]) from None
-                if stale.status == b"UNREGISTERED":
+                    if not await self.forget_if_expired(keys, stale.values[1].decode(), attempt):
+                        raise _present(stale.values[0]) from None
+                elif stale.status == b"UNREGISTERED":
                     await self._registry.add(keys.flow_id, owner, attempt)
                     registered = True
                 elif stale.status == b"EXPIRED":
@@ -140,16 +143,14 @@ class Appender:
                     numbers = tuple(map(int, stale.values[0].split(b",")))
                     candidates = [numbers[0]]
                 else:
-                    candidates = [draw_number(keys.flow_id) for _ in range(_CANDIDATES)]
+                    candidates = [draw_number(keys.flow_id) for _ in range(_MORE_CANDIDATES)]
+                attempt.settle()  # also of what was just put right: nothing of this call is under way
                 attempt.check_contention("the session")
         if registered:
-            await self._registry.confirm(keys.flow_id, owner)
-        messages = []
-        for draft, item, place in zip(drafts, group, entries, strict=True):
-            message = draft if item.alias else draft.model_copy(update={"id": to_message_id(*place)})
-            message._entry = place
-            messages.append(message)
-        return messages
+            await self._registry.confirm(keys.flow_id, owner, attempt)
+        for draft, place in zip(drafts, entries, strict=True):
+            _set(draft, "raw_id", str(place).encode())
+        return drafts
 
     async def _refuse_present(self, keys: FlowKeys, group: Sequence[Prepared], attempt: Attempt) -> None:
         """Refuse explicit ids that are addresses of entries in this flow.
@@ -165,18 +166,18 @@ class Appender:
 
     async def forget(
         self, keys: FlowKeys, session: str, numbers: Sequence[int], attempt: Attempt | None = None
-    ) -> None:
-        """Drop the name of a session whose log has expired; nothing if it lives."""
-        removed = await self._scripts.forget_session(
-            keys, session, numbers, attempt=attempt or self._calls.begin()
-        )
+    ) -> bool:
+        """Drop the name of a session whose log has expired; False if it lives."""
+        attempt = attempt or self._calls.begin()
+        removed = await self._scripts.forget_session(keys, session, numbers, attempt=attempt)
         if removed is not None and removed.emptied is not None:
-            await self._registry.remove(keys, removed.emptied)
+            await self._registry.remove(keys, removed.emptied, attempt)
+        return removed is not None
 
-    async def forget_if_expired(self, keys: FlowKeys, session: str) -> None:
+    async def forget_if_expired(self, keys: FlowKeys, session: str, attempt: Attempt | None = None) -> bool:
         """As :meth:`forget`, with the numbers that the record has; also for a name without a record."""
-        record = await self._reader.record(keys, session)
-        await self.forget(keys, session, record.numbers if record else ())
+        record = await self._reader.record(keys, session, attempt)
+        return await self.forget(keys, session, record.numbers if record else (), attempt)
 
 
 def _present(alias: bytes) -> MessageExistsError:
@@ -185,21 +186,9 @@ def _present(alias: bytes) -> MessageExistsError:
 
 
 def _readable(keys: FlowKeys, session: str, item: Prepared) -> Message:
+    entry = (b"0-0", b"%d" % item.at, item.body, item.alias or None)
     try:
-        return decode(
-            item.body,
-            flow_id=keys.flow_id,
-            session_id=session,
-            us=0,
-            seq=0,
-            at=item.at,
-            id=str(UUID(bytes=item.alias)) if item.alias else "",
-        )
+        return decode(item.body, flow_id=keys.flow_id, session_id=session, entry=entry)
     except CorruptEntryError:
-        msg = (
-            "a field of the message cannot be read back: it is nested too deeply, or a number is out of range"
-        )
+        msg = "a field cannot be read back: it is nested too deeply, or a number is out of range"
         raise InvalidInputError(msg) from None
-    except OverflowError:
-        msg = "the timestamp is out of range"
-        raise InvalidTimestampError(msg) from None

@@ -2,15 +2,16 @@ r"""The stored form of a message: three lines of JSON text, ready to be spliced 
 
 ::
 
-    "sender":…,"sender_name":…
-    "context_id":…,"text":…,"files":"[…]","edit":…,"duration":…,…,"session_metadata":…
     {…}
+    {"sender":…,"sender_name":…
+    ,"context_id":…,"text":…,"files":"[…]","edit":…,"duration":…,…,"session_metadata":…}
 
-Lines one and two are members of the object that ``GET /api/v1/monitor/messages`` shows, in its order,
-with the session's id between them (Langflow 1.13: ``MessageResponse``): a reader adds id, flow, time and
-session and never decodes JSON. Line three holds what that endpoint does not show: ``error``, ``run_id``,
-``user_id``, and fields whose stored form differs from the shown one. JSON text has no raw newline, so the
-lines are safe to split.
+Lines two and three together are the object that ``GET /api/v1/monitor/messages`` shows, in its order
+(Langflow 1.13: ``MessageResponse``), without id, flow and time, which come first there, and without the
+session id, which stands where the line breaks: a reader splices these in and never decodes JSON. JSON text
+has no raw newline, and a line break between members is white space, so the two lines are a JSON object too.
+Line one holds what that endpoint does not show: ``error``, ``run_id``, ``user_id``, and fields whose stored
+form differs from the shown one.
 
 The id, flow, session and time of a message are not in its body: they are where the entry is.
 """
@@ -18,33 +19,62 @@ The id, flow, session and time of a message are not in its body: they are where 
 from __future__ import annotations
 
 import json
+import struct
+from binascii import hexlify
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError, from_json, to_json
+import msgspec
+from pydantic_core import PydanticSerializationError, to_json
 
-from redis_sessions.clock import from_us, wire_time
+from redis_sessions.clock import wire_second, wire_time
 from redis_sessions.errors import InvalidInputError
-from redis_sessions.ids import EntryId, to_message_id
+from redis_sessions.ids import NUMBER_MASK, id_tail, to_message_id, to_uuid_text
 from redis_sessions.models import Message, NewMessage, Properties, Source, Usage
 from redis_sessions.projection import project_content_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
-_DEFAULT_PROPERTIES = Properties()
+RawEntry = tuple[bytes, bytes, bytes, bytes | None]
+"""An entry id, its timestamp in µs as text, a body, and an adopted id."""
+
+_OBJECT = b'\n{"sender":'
+_SEAM = b'\n,"context_id":'
+_DEFAULT_PROPERTIES = Properties().model_dump()
+_CONTENT = (
+    "sender",
+    "sender_name",
+    "context_id",
+    "text",
+    "files",
+    "error",
+    "edit",
+    "properties",
+    "category",
+    "content_blocks",
+    "session_metadata",
+    "run_id",
+    "user_id",
+    "duration",
+)
 
 
 class CorruptEntryError(Exception):
     """A stored body is not one of ours. Never leaves the package: readers skip and count it."""
 
 
-def encode(message: NewMessage | Message) -> bytes:
-    """The stored form of a message. Lone surrogates become U+FFFD, NaN and infinities null.
+def encode(message: NewMessage | Message, changes: Mapping[str, Any] | None = None) -> bytes:
+    """The stored form of a message, with some fields changed.
+
+    Lone surrogates become U+FFFD, NaN and infinities null.
 
     Raises:
         InvalidInputError: a field holds what JSON cannot (the text names the problem, not the value).
     """
+    if changes:
+        message = NewMessage.model_construct(
+            **{name: getattr(message, name) for name in _CONTENT} | dict(changes)
+        )
     properties, properties_raw = _show_properties(message.properties)
     blocks = message.content_blocks
     shown_blocks = project_content_blocks(blocks) if blocks else blocks
@@ -71,11 +101,13 @@ def encode(message: NewMessage | Message) -> bytes:
         rest["properties"] = properties_raw
     if shown_blocks != blocks:
         rest["content_blocks"] = blocks
-    return b"\n".join((_to_json(head)[1:-1], _to_json(shown)[1:-1], _to_json(rest)))
+    return b"\n".join((_to_json(rest), _to_json(head)[:-1], b"," + _to_json(shown)[1:]))
 
 
-def _show_properties(properties: Properties) -> tuple[Any, Any]:
+def _show_properties(properties: Properties | None) -> tuple[Any, Any]:
     """What is shown, and the whole where that is more (unknown fields)."""
+    if properties is None:
+        return _DEFAULT_PROPERTIES, None
     whole = properties.model_dump()
     source = properties.source
     extras = properties.__pydantic_extra__ or source.__pydantic_extra__
@@ -86,6 +118,20 @@ def _show_properties(properties: Properties) -> tuple[Any, Any]:
     if properties.usage is not None:
         shown["usage"] = {name: whole["usage"][name] for name in Usage.model_fields}
     return shown, whole
+
+
+def shown_properties(properties: Properties) -> Any:
+    """Properties as they are shown: without unknown fields."""
+    return _show_properties(properties)[0]
+
+
+def encode_json(value: Any) -> bytes:
+    """Compact JSON. Lone surrogates become U+FFFD, NaN and infinities null.
+
+    Raises:
+        InvalidInputError: it holds what JSON cannot.
+    """
+    return _to_json(value)
 
 
 def _to_json(value: Any) -> bytes:
@@ -113,61 +159,130 @@ def _replace_surrogates(value: Any) -> Any:
     return value
 
 
-def decode(body: bytes, *, flow_id: str, session_id: str, us: int, seq: int, at: int, id: str) -> Message:
-    """The message that a body is.
+class _Rest(msgspec.Struct):
+    """Line one of a body."""
 
-    Arguments: ``us`` and ``seq`` are the entry's place, ``at`` its timestamp in µs, ``id`` its id.
+    error: bool = False
+    run_id: str | None = None
+    user_id: str | None = None
+    properties: dict[str, Any] | None = None
+    content_blocks: list[dict[str, Any]] | None = None
+
+
+_decode_message = msgspec.json.Decoder(Message).decode
+_decode_rest = msgspec.json.Decoder(_Rest).decode
+_set = msgspec.structs.force_setattr
+
+
+def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Message:
+    """The message that a body is. What is derived from the entry is converted when it is looked at.
 
     Raises:
         CorruptEntryError: it is not a body of ours.
     """
+    start = body.find(b"\n")
     try:
-        head, shown, rest = body.split(b"\n")
-        fields = from_json(b"{" + head + b"," + shown + b"}", cache_strings="keys")
-        files = fields["files"]
-        fields["files"] = from_json(files) if files != "[]" else []
-        if rest != b"{}":
-            fields.update(from_json(rest))
-        fields["id"] = id
-        fields["flow_id"] = flow_id
-        fields["session_id"] = session_id
-        fields["timestamp"] = from_us(at)
-        message = Message.model_validate(fields)
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        message = _decode_message(body[start + 1 :])
+        if start != 2:
+            _add_rest(message, _decode_rest(body[:start]))
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise CorruptEntryError(type(error).__name__) from None
-    message._entry = EntryId(us, seq)
+    _set(message, "flow_id", flow_id)
+    _set(message, "session_id", session_id)
+    _set(message, "raw_id", entry[0])
+    _set(message, "raw_at", entry[1])
+    _set(message, "alias", entry[3])
     return message
 
 
-def splice(body: bytes, *, prefix: bytes, session: bytes, at: int, id: str) -> bytes:
-    """The message as ``GET /monitor/messages`` shows it, without decoding JSON.
+def _add_rest(message: Message, rest: _Rest) -> None:
+    _set(message, "error", rest.error)
+    _set(message, "run_id", rest.run_id)
+    _set(message, "user_id", rest.user_id)
+    _set(message, "extra_properties", rest.properties)
+    if rest.content_blocks is not None:
+        _set(message, "content_blocks", rest.content_blocks)
 
-    Arguments: ``prefix`` is ``b'","flow_id":<json>,"timestamp":"'``, ``session`` is
-    ``b',"session_id":<json>,'``: both constant in a response.
 
-    Raises:
-        CorruptEntryError: the body is not one of ours.
+def splice(flow_id: str, session_id: str, entries: Sequence[RawEntry]) -> list[bytes | None]:
+    """Messages as ``GET /monitor/messages`` shows them, without decoding JSON; None for a corrupt one."""
+    before_time = b'","flow_id":' + to_json(flow_id) + b',"timestamp":"'
+    seam = _session_seam(session_id)
+    spliced: list[bytes | None] = []
+    for raw_id, at, body, alias in entries:
+        start = body.find(_OBJECT) + 2
+        head, cut, tail = body[start:].partition(_SEAM)
+        if start == 1 or not cut:
+            spliced.append(None)
+            continue
+        us, _, seq = raw_id.partition(b"-")
+        uuid = to_message_id(int(us), int(seq)) if alias is None else to_uuid_text(alias)
+        moment = wire_time(int(at)).encode()
+        spliced.append(b"".join((b'{"id":"', uuid.encode(), before_time, moment, b'",', head, seam, tail)))
+    return spliced
+
+
+def splice_page(
+    flow_id: str, session_id: str, page: Sequence[Any], numbers: Container[int]
+) -> list[bytes] | None:
+    """:func:`splice` for a page of stream entries as Redis sends them, all of them plain.
+
+    None when any is not: late, adopted, foreign, corrupt, or before 2001. The hottest loop of the package:
+    what can be done once, or for all entries at once, is.
     """
-    head, _, tail = body.partition(b"\n")
-    shown, separator, rest = tail.partition(b"\n")
-    if not separator or head[:9] != b'"sender":' or shown[:13] != b'"context_id":' or rest[:1] != b"{":
-        raise CorruptEntryError("layout")
-    return b"".join(
-        (b'{"id":"', id.encode(), prefix, wire_time(at).encode(), b'",', head, session, shown, b"}")
-    )
+    before_time = b'","flow_id":' + to_json(flow_id) + b',"timestamp":"'
+    seam = _session_seam(session_id)
+    tails: dict[bytes, bytes] = {}
+    seconds: dict[bytes, bytes] = {}
+    spliced: list[bytes] = []
+    join = b"".join
+    try:
+        times = [int(entry[0][:16]) for entry in page]
+        digits = hexlify(struct.pack(f">{len(times)}Q", *times))
+        at = 1
+        for raw_id, (name, body) in page:
+            tail = tails.get(raw_id[16:])
+            if tail is None:
+                dash, seq = raw_id[16:17], int(raw_id[17:])
+                if dash != b"-" or seq & NUMBER_MASK not in numbers:
+                    return None
+                tail = tails[raw_id[16:]] = id_tail(seq).encode() + before_time
+            second = seconds.get(raw_id[:10])
+            if second is None:
+                second = seconds[raw_id[:10]] = wire_second(int(raw_id[:10])).encode()
+            start = body.find(_OBJECT) + 2
+            head, cut, rest = body[start:].partition(_SEAM)
+            if name != b"b" or start == 1 or not cut:
+                return None
+            spliced.append(
+                join(
+                    (
+                        b'{"id":"',
+                        digits[at : at + 8],
+                        b"-",
+                        digits[at + 8 : at + 12],
+                        b"-8",
+                        digits[at + 12 : at + 15],
+                        tail,
+                        second,
+                        raw_id[10:16],
+                        b' UTC",',
+                        head,
+                        seam,
+                        rest,
+                    )
+                )
+            )
+            at += 16
+    except ValueError:
+        return None
+    return spliced
 
 
-def splice_frame(flow_id: str, session_id: str) -> tuple[bytes, bytes]:
-    """The two constant parts of :func:`splice` for one session."""
-    return (
-        b'","flow_id":' + to_json(flow_id) + b',"timestamp":"',
-        b',"session_id":' + to_json(session_id) + b",",
-    )
+def _session_seam(session_id: str) -> bytes:
+    return b',"session_id":' + to_json(session_id) + _SEAM[1:]
 
 
 def join(messages: Iterable[bytes]) -> bytes:
     """A JSON array of spliced messages."""
     return b"[" + b",".join(messages) + b"]"
-
-
-__all__ = ["CorruptEntryError", "decode", "encode", "join", "splice", "splice_frame", "to_message_id"]

@@ -43,18 +43,24 @@ class Attempt:
     """One logical call, over all its attempts.
 
     Attributes:
-        token: names the call in the feed; the same for all attempts.
         number: 1 for the first attempt.
     """
 
-    __slots__ = ("_ask", "_deadline", "_started", "number", "token")
+    __slots__ = ("_ask", "_deadline", "_started", "_token", "number")
 
     def __init__(self, deadline: float) -> None:
         self._started = time.monotonic()
         self._deadline = self._started + deadline
         self._ask = False
+        self._token = b""
         self.number = 1
-        self.token = secrets.token_bytes(9)
+
+    @property
+    def token(self) -> bytes:
+        """Names this call in the feed; the same for all attempts."""
+        if not self._token:
+            self._token = secrets.token_bytes(9)
+        return self._token
 
     @property
     def elapsed_ms(self) -> bytes:
@@ -79,7 +85,7 @@ class Attempt:
     def settle(self) -> None:
         """The outcome of all attempts is known: none was carried out. The next write is a new one."""
         self._ask = False
-        self.token = secrets.token_bytes(9)
+        self._token = b""
 
     def check_contention(self, what: str) -> None:
         """Raises ContentionError once the deadline has passed."""
@@ -119,6 +125,8 @@ class Calls:
     async def _run(self, operation: Callable[[], Awaitable[T]], attempt: Attempt, *, writes: bool) -> T:
         self.counters.calls += 1
         try:
+            if attempt.remaining >= self.connection.attempt_timeout:
+                return await operation()  # each attempt has that timeout of its own: transport.py
             async with asyncio.timeout(max(attempt.remaining, 0.001)):
                 return await operation()
         except REDIS_FAULTS as cause:

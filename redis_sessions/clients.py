@@ -1,4 +1,4 @@
-"""redis-py's pools and its cluster client, mended where 7.4 to 8.1 fall short of a long-lived store."""
+"""redis-py's pools and its cluster client, made fit for a store that lives long."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from redis_sessions import redis_py_7
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from redis.asyncio.connection import Connection
-
-_LOSES_CONNECTIONS = redis.__version__.startswith("7.")
 
 
 class Pool(BlockingConnectionPool):
@@ -44,6 +44,8 @@ class Cluster(RedisCluster):
 
     def __init__(self, *, patience: float, **arguments: Any) -> None:
         super().__init__(**arguments)
+        if redis.__version__.startswith("7."):
+            redis_py_7.mend(self)
         self._patience = patience
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -111,17 +113,3 @@ class Cluster(RedisCluster):
         for turn in self._waiting:
             if not turn.done():
                 turn.set_result(None)
-
-
-def reclaim_connections(client: RedisCluster) -> None:
-    """Let connections that redis-py 7 lost count no longer towards a node's maximum.
-
-    A connection that fails or is cancelled before its command is sent is neither free nor in use there;
-    after ``max_connections`` of them a node would be out of reach for good.
-    """
-    if not _LOSES_CONNECTIONS:
-        return
-    manager = client.nodes_manager
-    for node in {**manager.startup_nodes, **manager.nodes_cache}.values():
-        free = set(node._free)
-        node._connections[:] = [c for c in node._connections if c in free or c.is_connected]

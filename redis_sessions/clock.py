@@ -33,7 +33,7 @@ def to_us(moment: datetime) -> int:
 
 
 def from_us(us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=us)
+    return EPOCH + timedelta(0, us // 1_000_000, us % 1_000_000)
 
 
 def to_ms(duration: timedelta) -> int:
@@ -42,11 +42,12 @@ def to_ms(duration: timedelta) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _second(seconds: int) -> str:
-    return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
+def wire_second(seconds: int) -> str:
+    """The part of :func:`wire_time` up to the point, and the point."""
+    return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S.")
 
 
 def wire_time(us: int) -> str:
     """As Langflow writes message times: ``2026-01-02 03:04:05.000000 UTC``, always six digits."""
     seconds, rest = divmod(us, 1_000_000)
-    return f"{_second(seconds)}.{rest:06d} UTC"
+    return f"{wire_second(seconds)}{rest:06d} UTC"

@@ -24,7 +24,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
-from redis_sessions.clients import Cluster, Pool, SentinelPool, reclaim_connections
+from redis_sessions.clients import Cluster, Pool, SentinelPool
 from redis_sessions.credentials import data_credentials, sentinel_credentials, tls_arguments
 from redis_sessions.errors import ConfigurationError, MissingExtraError, StoreUnavailableError
 from redis_sessions.urls import Kind, Location, parse_url
@@ -48,6 +48,7 @@ MAX_ATTEMPT = 2.0
 RESET_INTERVAL = 0.1
 """Seconds in which further calls of :meth:`Connection.reset` have nothing to add."""
 _FAULTS = (RedisError, RedisClusterException, OSError)
+_TROUBLE = (*_FAULTS, ConfigurationError, StoreUnavailableError)
 _memory_servers: dict[str, Any] = {}
 
 
@@ -100,13 +101,15 @@ class Connection:
         self._closed = True
         if self._resetting is not None:
             await asyncio.wait([self._resetting])
-        with contextlib.suppress(*_FAULTS):
+        try:
             await self._close()
+        except _TROUBLE as error:
+            logger.warning("closing the connection to %s failed: %s", self.safe_url, error)
 
     async def _reset_and_note_when(self) -> None:
         try:
             await self._reset()
-        except (*_FAULTS, ConfigurationError, StoreUnavailableError) as error:
+        except _TROUBLE as error:
             logger.warning("resetting the connection to %s failed: %s", self.safe_url, error)
         finally:
             self._resetting = None
@@ -172,7 +175,6 @@ class ClusterConnection(Connection):
     client: RedisCluster
 
     async def _reset(self) -> None:
-        reclaim_connections(self.client)
         async with asyncio.timeout(self.attempt_timeout):
             # Also has each connection, idle or in use, replaced at its next use.
             await self.client.nodes_manager.initialize()

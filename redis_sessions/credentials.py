@@ -70,7 +70,7 @@ def tls_arguments(location: Location, settings: Settings) -> dict[str, Any]:
 
 def _first_line(file: Path) -> str:
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with file.open(encoding="utf-8", newline="\n") as stream:
             line = stream.readline().removesuffix("\n").removesuffix("\r")
     except OSError as error:
         msg = f"the password file {file} cannot be read: {error.strerror or error}"

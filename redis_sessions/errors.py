@@ -35,7 +35,8 @@ message and no credential is ever part of one. The cause (redis-py's own excepti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,6 +106,9 @@ class FeedGapError(RedisSessionsError):
         super().__init__(message)
         self.resume_after = resume_after
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), resume_after=self.resume_after), self.args
+
 
 class BatchError(RedisSessionsError):
     """Some sessions of a batch were stored and others were not (each session is all or nothing).
@@ -119,6 +123,9 @@ class BatchError(RedisSessionsError):
         super().__init__(message)
         self.stored = list(stored)
         self.failed = dict(failed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), stored=self.stored, failed=self.failed), self.args
 
 
 class ConfigurationError(RedisSessionsError, ValueError):

@@ -8,7 +8,7 @@ from redis_sessions.body import CorruptEntryError
 from redis_sessions.reader import to_message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from redis_sessions.appending import Appender
     from redis_sessions.calls import Attempt, Calls
@@ -40,8 +40,7 @@ class History:
     ) -> list[Message]:
         """The newest ``limit`` that have the wanted values, oldest first."""
         if not wanted and include_errors:
-            window = await self._reader.newest(keys, session, limit, before=before)
-            return self._reader.to_messages(keys, session, window.entries[::-1])
+            return await self._reader.newest_as(self._reader.to_messages, keys, session, limit, before=before)
         decoded: dict[EntryId, Message] = {}
 
         def accept(entry: Entry) -> bool:
@@ -118,14 +117,24 @@ class History:
             messages += self._reader.to_messages(keys, session, [entry])
         return messages
 
-    async def recent_entries(self, keys: FlowKeys, limit: int) -> list[tuple[str, Entry]]:
-        """The newest ``limit`` entries of a flow with their sessions, newest first.
+    async def recent_entries(
+        self,
+        keys: FlowKeys,
+        limit: int,
+        *,
+        floor_us: int = 0,
+        accept: Callable[[str, Entry], bool] | None = None,
+    ) -> list[tuple[str, Entry]]:
+        """The newest ``limit`` entries of a flow that pass, with their sessions, newest first.
 
         Sessions are taken newest first until the next one's score is below the time of the last message
         found: a session's score is the µs of its last entry, and no message is later than its entry.
+        Entries below ``floor_us`` need not be returned.
         """
         found: list[tuple[str, Entry]] = []
+        seen: set[bytes] = set()
         start, size = 0, 4
+        count = self._reader.first_count(limit, filtered=accept is not None)
         while True:
             (scored,) = await self._calls.read(
                 lambda start=start, size=size: self._transport.run(  # type: ignore[misc]
@@ -133,32 +142,54 @@ class History:
                     ("ZREVRANGE", keys.sessions, start, start + size - 1, "WITHSCORES"),
                 )
             )
-            pairs = _scored(scored)
-            floor = found[limit - 1][1].at if len(found) >= limit else 0
-            sessions = [name.decode() for name, score in pairs if int(float(score)) >= floor]
-            if not sessions:
+            floor = max(floor_us, found[limit - 1][1].at if len(found) >= limit else 0)
+            page = [name for name, us in scored_pairs(scored) if us >= floor]
+            # A session that became active since the last page has pushed others into this one.
+            sessions = [name.decode() for name in page if name not in seen]
+            seen.update(page)
+            if not page:
                 return found
             commands = [
                 command
                 for session in sessions
-                for command in self._reader.trip(keys, session, limit, floor_us=floor)
+                for command in self._reader.trip(keys, session, count, floor_us=floor)
             ]
-            replies = await self._calls.read(
+            replies = commands and await self._calls.read(
                 lambda commands=commands: self._transport.run(keys.sessions, *commands)  # type: ignore[misc]
             )
             for place, session in enumerate(sessions):
-                trip = replies[4 * place : 4 * place + 4]
-                window = await self._reader.newest(keys, session, limit, floor_us=floor, first_trip=trip)
+                window = await self._reader.newest(
+                    keys,
+                    session,
+                    limit,
+                    floor_us=floor,
+                    accept=accept and (lambda entry, session=session: accept(session, entry)),
+                    first_trip=replies[4 * place : 4 * place + 4],
+                )
                 found += [(session, entry) for entry in window.entries]
             found.sort(key=lambda pair: (pair[1].at, pair[1].place), reverse=True)
             del found[limit:]
-            if len(sessions) < size:
+            if len(page) < size:
                 return found
             start, size = start + size, min(size * 2, 64)
 
+    async def scored_sessions(self, keys: FlowKeys, limit: int, offset: int) -> list[tuple[str, int]]:
+        """As :meth:`sessions`, each with the µs of its last entry."""
+        while True:
+            scored, expiring = await self._calls.read(
+                lambda: self._transport.run(
+                    keys.sessions,
+                    ("ZREVRANGE", keys.sessions, offset, offset + limit - 1, "WITHSCORES"),
+                    ("HGET", keys.ids, b"ttl"),
+                )
+            )
+            page = [(name.decode(), us) for name, us in scored_pairs(scored)]
+            if not expiring or not await self._forget_expired(keys, [name for name, _ in page], offset):
+                return page
 
-def _scored(reply: list[Any]) -> list[tuple[bytes, bytes]]:
-    """(member, score) pairs of a WITHSCORES reply: flat from RESP2 servers, paired from fakeredis."""
+
+def scored_pairs(reply: Sequence[Any]) -> list[tuple[bytes, int]]:
+    """(member, µs) pairs of a WITHSCORES reply: flat from RESP2 servers, paired from fakeredis."""
     if reply and isinstance(reply[0], list | tuple):
-        return [(member, score) for member, score in reply]
-    return list(zip(reply[::2], reply[1::2], strict=True))
+        return [(member, int(float(score))) for member, score in reply]
+    return [(member, int(float(score))) for member, score in zip(reply[::2], reply[1::2], strict=True)]

@@ -21,6 +21,7 @@ import base64
 import binascii
 import secrets
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 from zlib import crc32
@@ -61,8 +62,20 @@ class EntryId(NamedTuple):
 def to_message_id(us: int, seq: int) -> str:
     """The message id (lower-case UUID text) of the entry ``us-seq``."""
     high = f"{us:015x}"
+    return f"{high[:8]}-{high[8:12]}-8{high[12:]}{id_tail(seq)}"
+
+
+@lru_cache(maxsize=4096)
+def id_tail(seq: int) -> str:
+    """The last two groups of a message id, each with its dash: counter, number and mark."""
     low = f"{seq << 9 | MARK | _VARIANT:016x}"
-    return f"{high[:8]}-{high[8:12]}-8{high[12:]}-{low[:4]}-{low[4:]}"
+    return f"-{low[:4]}-{low[4:]}"
+
+
+def to_uuid_text(raw: bytes) -> str:
+    """16 bytes as canonical UUID text."""
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def address_of(message_id: str) -> EntryId | None:

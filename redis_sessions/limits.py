@@ -50,6 +50,15 @@ def owner(value: str | UUID) -> str:
     return _name("an owner", value, OWNER_MAX_BYTES)
 
 
+def vertex_id(value: str) -> str:
+    """A vertex id: 1 to 2,048 bytes of UTF-8 without NUL.
+
+    Raises:
+        InvalidInputError
+    """
+    return _name("a vertex id", value, SESSION_ID_MAX_BYTES)
+
+
 def _name(what: str, value: str | UUID, most: int) -> str:
     text = str(value) if not isinstance(value, str) else value
     try:

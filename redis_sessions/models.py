@@ -7,14 +7,16 @@ The fields and their defaults are those of Langflow 1.13's message row
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
+import msgspec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from redis_sessions.clock import to_us
-from redis_sessions.ids import EntryId, to_cursor
+from redis_sessions.clock import from_us
+from redis_sessions.ids import EntryId, to_cursor, to_message_id, to_uuid_text
 
 
 def _uuid_to_text(value: Any) -> Any:
@@ -94,7 +96,7 @@ class NewMessage(BaseModel):
     files: list[str] = []
     error: bool = False
     edit: bool = False
-    properties: Properties = Field(default_factory=Properties)
+    properties: Properties | None = None
     category: str = "message"
     content_blocks: list[dict[str, Any]] = []
     session_metadata: dict[str, Any] | None = None
@@ -124,40 +126,137 @@ class MessageUpdate(BaseModel):
     content_blocks: list[dict[str, Any]] | None = None
 
 
-class Message(BaseModel):
-    """A stored message.
+class StoredSource(msgspec.Struct, frozen=True):
+    """:class:`Source` as it lies in a body."""
+
+    id: str | None
+    display_name: str | None
+    source: str | None
+
+
+class StoredUsage(msgspec.Struct, frozen=True):
+    """:class:`Usage` as it lies in a body."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+    total_tokens: int | None
+
+
+class StoredProperties(msgspec.Struct, frozen=True):
+    """:class:`Properties` as they lie in a body: checked when a message is read, converted when looked at."""
+
+    text_color: str | None
+    background_color: str | None
+    edited: bool
+    source: StoredSource
+    icon: str | None
+    allow_markdown: bool
+    positive_feedback: bool | None
+    state: Literal["partial", "complete"]
+    targets: list[Any]
+    usage: StoredUsage | None
+    build_duration: float | None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, dict=True, repr_omit_defaults=True):
+    """A stored message; immutable.
 
     Messages are ordered by (``timestamp``, place in the session). ``cursor`` names that place and
-    outlives the message.
+    outlives the message. A Struct and not a pydantic model, because a history is read often and made only
+    here: decoding one costs a fifth (``benchmarks/``). Two messages are equal when all fields are.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    flow_id: str
-    session_id: str
-    timestamp: datetime
     sender: str
     sender_name: str
-    context_id: str | None = None
+    context_id: str | None
     text: str
-    files: list[str] = []
+    edit: bool
+    duration: float | None
+    category: str
+    content_blocks: list[dict[str, Any]]
+    session_metadata: dict[str, Any] | None
+    stored_files: str = msgspec.field(name="files")
+    stored_properties: StoredProperties = msgspec.field(name="properties")
+    flow_id: str = ""
+    session_id: str = ""
     error: bool = False
-    edit: bool = False
-    properties: Properties = Field(default_factory=Properties)
-    category: str = "message"
-    content_blocks: list[dict[str, Any]] = []
-    session_metadata: dict[str, Any] | None = None
     run_id: str | None = None
     user_id: str | None = None
-    duration: float | None = None
+    raw_id: bytes = b"0-0"
+    raw_at: bytes = b"0"
+    alias: bytes | None = None
+    extra_properties: dict[str, Any] | None = None
 
-    _entry: EntryId = PrivateAttr()
+    @cached_property
+    def id(self) -> str:
+        """The message id: lower-case UUID text."""
+        return to_message_id(*self.entry) if self.alias is None else to_uuid_text(self.alias)
+
+    @cached_property
+    def timestamp(self) -> datetime:
+        """When it was said; UTC, whole microseconds."""
+        return from_us(int(self.raw_at))
+
+    @property
+    def entry(self) -> EntryId:
+        """The place in the session's stream."""
+        return EntryId.parse(self.raw_id)
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Paths of attachments."""
+        return _no_files if self.stored_files == "[]" else _decode_files(self.stored_files)
+
+    @cached_property
+    def properties(self) -> Properties:
+        """How it is shown and where it comes from."""
+        if self.extra_properties is not None:
+            return Properties.model_validate(self.extra_properties)
+        return Properties.model_validate(msgspec.to_builtins(self.stored_properties))
 
     @property
     def cursor(self) -> str:
         """An opaque place for ``before=``; stays valid after the message is gone."""
-        return to_cursor(to_us(self.timestamp), self._entry)
+        return to_cursor(int(self.raw_at), self.entry)
+
+    def model_dump(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
+        """All fields as a dict, as pydantic models do; ``json``: times as ISO 8601 text."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in MESSAGE_FIELDS}
+        fields["properties"] = self.properties.model_dump(mode=mode)
+        if mode == "json":
+            fields["timestamp"] = self.timestamp.isoformat().replace("+00:00", "Z")
+        return fields
+
+    def __repr__(self) -> str:
+        # Never the text: a repr ends up in logs.
+        return (
+            f"<Message {self.id} session={self.session_id!r} sender={self.sender!r} "
+            f"timestamp={self.timestamp.isoformat()} {len(self.text)} characters>"
+        )
+
+
+MESSAGE_FIELDS = (
+    "id",
+    "flow_id",
+    "session_id",
+    "timestamp",
+    "sender",
+    "sender_name",
+    "context_id",
+    "text",
+    "files",
+    "error",
+    "edit",
+    "properties",
+    "category",
+    "content_blocks",
+    "session_metadata",
+    "run_id",
+    "user_id",
+    "duration",
+)
+_no_files: list[str] = []
+_decode_files = msgspec.json.Decoder(list[str]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,3 +298,54 @@ class Event:
     message_id: str | None = None
     message: Message | None = None
     old_session_id: str | None = None
+
+
+class VertexBuild(BaseModel):
+    """What building one component gave. A flow keeps the latest of each of its vertices.
+
+    The fields are those of Langflow 1.13's row, in the order of its JSON
+    (``services/database/models/vertex_builds/model.py``).
+
+    Attributes:
+        id: the vertex.
+        timestamp: with a time zone; now when not given.
+        build_id: names this build; made when not given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: dict[str, Any] | None = None
+    valid: bool
+    job_id: Name | None = None
+    timestamp: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    artifacts: dict[str, Any] | None = None
+    params: str | None = None
+    id: Name
+    flow_id: Name
+    build_id: Name = Field(default_factory=lambda: str(uuid4()))
+
+
+class Transaction(BaseModel):
+    """One run of a component. A flow keeps the newest ``max_transactions``.
+
+    The fields are those of Langflow 1.13's row (``services/database/models/transactions/model.py``). What is
+    secret in ``inputs`` and ``outputs`` is masked by who writes them, as there.
+
+    Attributes:
+        timestamp: with a time zone; now when not given.
+        id: a UUID; made when not given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Name = Field(default_factory=lambda: str(uuid4()))
+    timestamp: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    vertex_id: Name
+    target_id: Name | None = None
+    inputs: dict[str, Any] | None = None
+    outputs: dict[str, Any] | None = None
+    status: str
+    error: str | None = None
+    flow_id: Name
+    user_id: Name | None = None
+    session_id: Name | None = None

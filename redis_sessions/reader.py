@@ -11,11 +11,12 @@ record, so equal records mean that no such thing came between: otherwise the rea
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from redis_sessions.body import CorruptEntryError, decode, splice, splice_frame
+from redis_sessions.body import CorruptEntryError, decode, splice, splice_page
 from redis_sessions.errors import ContentionError
-from redis_sessions.ids import EntryId, to_message_id
+from redis_sessions.ids import NUMBER_MASK, EntryId, to_message_id, to_uuid_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from redis_sessions.keys import FlowKeys
     from redis_sessions.models import Message
     from redis_sessions.transport import Command, Transport
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -45,19 +48,36 @@ class Record(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A message as it lies in Redis: ``at`` is its timestamp in µs; compares in message order."""
+    """A message as it lies in Redis, unparsed: most of a page is only passed on."""
 
-    at: int
-    place: EntryId
+    raw_id: bytes
+    raw_at: bytes
     body: bytes
     alias: bytes | None
 
     @property
+    def place(self) -> EntryId:
+        """The entry's id."""
+        us, _, seq = self.raw_id.partition(b"-")
+        return EntryId(int(us), int(seq))
+
+    @property
+    def at(self) -> int:
+        """The message's timestamp in µs."""
+        return int(self.raw_at)
+
+    @property
+    def order(self) -> tuple[int, EntryId]:
+        """What messages are sorted by."""
+        return int(self.raw_at), self.place
+
+    @property
     def message_id(self) -> str:
-        if self.alias is not None:
-            text = self.alias.hex()
-            return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-        return to_message_id(*self.place)
+        return to_uuid_text(self.alias) if self.alias is not None else to_message_id(*self.place)
+
+
+_new_entry = tuple.__new__
+"""Entry's own constructor costs as much as reading the rest of an entry."""
 
 
 class Window(NamedTuple):
@@ -121,7 +141,7 @@ class Reader:
         name = b"s" + session.encode()
         upper = b"%d" % before[0] if before else b"+"
         # One more for the message that the cursor was taken from.
-        chunk = (limit if accept is None else max(limit, _FIRST_CHUNK)) + (before is not None)
+        chunk = self.first_count(limit, filtered=accept is not None) + (before is not None)
         found: list[Entry] = []
         record_text: bytes | None = None
         first = True
@@ -154,7 +174,7 @@ class Reader:
             if edited:
                 page = await self._with_edits(keys, edits, name, page, record_text, attempt)
             if before:
-                page = [entry for entry in page if (entry.at, entry.place) < before]
+                page = [entry for entry in page if entry.order < before]
             if accept:
                 page = [entry for entry in page if accept(entry)]
             found += page
@@ -163,11 +183,15 @@ class Reader:
             exhausted = len(raw) < chunk
             if exhausted:
                 return Window(found[:limit], record)
-            last = EntryId.parse(raw[-1][0])
-            if len(found) >= limit and found[limit - 1].at >= last.us:
+            if len(found) >= limit and found[limit - 1].at >= int(raw[-1][0].partition(b"-")[0]):
                 return Window(found[:limit], record)
             upper = b"(%b" % raw[-1][0]
             chunk = max(chunk, _FIRST_CHUNK) * 2
+
+    @staticmethod
+    def first_count(limit: int, *, filtered: bool) -> int:
+        """How many entries the first :meth:`trip` asks for."""
+        return min(max(limit, _FIRST_CHUNK) if filtered else limit, _LARGEST_CHUNK)
 
     @staticmethod
     def trip(
@@ -184,21 +208,23 @@ class Reader:
         )
 
     def _entries(self, raw: Sequence[Any], record: Record, log: bytes) -> list[Entry]:
+        """The entries that are ours; others are reported."""
         entries = []
-        numbers = record.numbers
+        ours: dict[bytes, bool] = {}
         for entry_id, fields in raw:
             us, _, seq = entry_id.partition(b"-")
-            place = EntryId(int(us), int(seq))
-            if fields[0] == b"b" and len(fields) == 2 and place.number in numbers:
-                entries.append(Entry(place.us, place, fields[1], None))
+            known = ours.get(seq)
+            if known is None:
+                known = ours[seq] = int(seq) & NUMBER_MASK in record.numbers
+            if known and len(fields) == 2 and fields[0] == b"b":
+                entries.append(_new_entry(Entry, (entry_id, us, fields[1], None)))
                 continue
             values = dict(zip(fields[::2], fields[1::2], strict=True))
-            at, alias = values.get(b"t", us), values.get(b"i")
-            ours = b"b" in values and place.number in numbers and at.isdigit()
-            if not ours or (alias is not None and len(alias) != 16):
+            at, body, alias = values.get(b"t", us), values.get(b"b"), values.get(b"i")
+            if not known or body is None or not at.isdigit() or (alias is not None and len(alias) != 16):
                 self.report_corrupt(log, entry_id, "foreign")
                 continue
-            entries.append(Entry(int(at), place, values[b"b"], alias))
+            entries.append(Entry(entry_id, at, body, alias))
         return entries
 
     async def _with_edits(
@@ -213,7 +239,7 @@ class Reader:
         """The page with the current content of changed messages: the second trip."""
         if not page:
             return page
-        places = [str(entry.place) for entry in page]
+        places = [entry.raw_id for entry in page]
         current, record_now = await self._calls.read(
             lambda: self._transport.run(edits, ("HMGET", edits, *places), ("HGET", keys.ids, name)), attempt
         )
@@ -283,6 +309,55 @@ class Reader:
         )
         return None if text is None else Record.parse(text)
 
+    async def newest_as(
+        self,
+        convert: Callable[[FlowKeys, str, Sequence[Entry]], list[T]],
+        keys: FlowKeys,
+        session: str,
+        limit: int,
+        *,
+        before: tuple[int, EntryId] | None = None,
+        first_trip: Sequence[Any] | None = None,
+    ) -> list[T]:
+        """:meth:`newest` through :meth:`to_messages` or :meth:`to_wire`, oldest first.
+
+        A corrupt entry is left out and the window filled up behind it.
+        """
+        attempt = self._calls.begin()
+        window = await self.newest(
+            keys, session, limit, before=before, attempt=attempt, first_trip=first_trip
+        )
+        entries = window.entries
+        converted = convert(keys, session, entries[::-1])
+        if len(converted) < len(entries):
+            window = await self.newest(
+                keys,
+                session,
+                limit,
+                before=before,
+                accept=lambda entry: bool(self.to_messages(keys, session, [entry])),
+                attempt=attempt,
+            )
+            converted = convert(keys, session, window.entries[::-1])
+        return converted
+
+    async def newest_json(
+        self, keys: FlowKeys, session: str, limit: int, *, before: tuple[int, EntryId] | None = None
+    ) -> list[bytes]:
+        """The newest ``limit`` before a place as JSON objects of ``GET /monitor/messages``, oldest first."""
+        first_trip = None
+        if before is None and limit <= _LARGEST_CHUNK:
+            commands = self.trip(keys, session, limit)
+            first_trip = await self._calls.read(lambda: self._transport.run(keys.ids, *commands))
+            prior, raw, edited, record_now = first_trip
+            if prior == record_now and not edited and record_now is not None:
+                record = Record.parse(record_now)
+                page = None if record.lateness else splice_page(keys.flow_id, session, raw, record.numbers)
+                if page is not None:
+                    page.reverse()
+                    return page
+        return await self.newest_as(self.to_wire, keys, session, limit, before=before, first_trip=first_trip)
+
     def to_messages(self, keys: FlowKeys, session: str, entries: Sequence[Entry]) -> list[Message]:
         """Decode entries; one that cannot be decoded is reported and left out."""
         messages = []
@@ -290,21 +365,18 @@ class Reader:
             try:
                 messages.append(to_message(keys, session, entry))
             except CorruptEntryError as error:
-                self.report_corrupt(keys.log(session), str(entry.place).encode(), str(error))
+                self.report_corrupt(keys.log(session), entry.raw_id, str(error))
         return messages
 
     def to_wire(self, keys: FlowKeys, session: str, entries: Sequence[Entry]) -> list[bytes]:
         """Entries as JSON objects of ``GET /monitor/messages``, without decoding any."""
-        prefix, infix = splice_frame(keys.flow_id, session)
-        spliced = []
-        for entry in entries:
-            try:
-                spliced.append(
-                    splice(entry.body, prefix=prefix, session=infix, at=entry.at, id=entry.message_id)
-                )
-            except CorruptEntryError as error:
-                self.report_corrupt(keys.log(session), str(entry.place).encode(), str(error))
-        return spliced
+        spliced = splice(keys.flow_id, session, entries)
+        if None not in spliced:
+            return cast("list[bytes]", spliced)
+        for entry, shown in zip(entries, spliced, strict=True):
+            if shown is None:
+                self.report_corrupt(keys.log(session), entry.raw_id, "layout")
+        return [shown for shown in spliced if shown is not None]
 
     def report_corrupt(self, key: bytes, entry_id: bytes, reason: str) -> None:
         """Count and log an entry that is not ours; its content is not logged."""
@@ -319,19 +391,10 @@ class Reader:
 
 def to_message(keys: FlowKeys, session: str, entry: Entry) -> Message:
     """Raises CorruptEntryError."""
-    return decode(
-        entry.body,
-        flow_id=keys.flow_id,
-        session_id=session,
-        us=entry.place.us,
-        seq=entry.place.seq,
-        at=entry.at,
-        id=entry.message_id,
-    )
+    return decode(entry[2], flow_id=keys.flow_id, session_id=session, entry=entry)
 
 
-def _order(entry: Entry) -> tuple[int, EntryId]:
-    return entry.at, entry.place
+_order = attrgetter("order")
 
 
 def _same_place(one: bytes | None, other: bytes | None) -> bool:

@@ -63,7 +63,11 @@ class Registry:
                 self._calls.begin(),
             )
             exists, present = await self._calls.read(
-                lambda: self._transport.run(keys.ids, ("EXISTS", keys.ids), ("HGET", keys.ids, b"owner"))
+                lambda: self._transport.run(
+                    keys.ids,
+                    ("EXISTS", keys.ids, keys.builds, keys.transactions),
+                    ("HGET", keys.ids, b"owner"),
+                )
             )
             if exists:
                 await self.add(keys.flow_id, (present or b"").decode())
@@ -95,6 +99,13 @@ class Registry:
         if owner is None:
             return sorted(names)
         return await self._belonging(sorted(names), owner)
+
+    async def has(self, flow_id: str) -> bool:
+        """Whether a flow is entered."""
+        (entered,) = await self._calls.read(
+            lambda: self._transport.run(self._keys.flows, ("SISMEMBER", self._keys.flows, flow_id.encode()))
+        )
+        return bool(entered)
 
     async def owner_of(self, keys: FlowKeys, attempt: Attempt | None = None) -> str | None:
         """The flow's owner, or None."""

@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from redis_sessions.transport import Transport
 
 NAMES = (
+    "add_transaction",
     "append",
+    "delete_builds",
     "delete_messages",
     "delete_session",
     "drop_flow",
     "forget_session",
     "move_message",
+    "put_build",
     "rename_session",
     "set_owner",
     "update",
@@ -46,6 +49,8 @@ MAX_NUMBERS = 64
 """Session numbers that a session may have: one, and one more for every merge into it."""
 MAX_ENTRIES = 1_000
 """Entries that one delete_messages script takes."""
+MAX_BUILDS = 1_000
+"""Vertices whose latest build a flow keeps: as many as Langflow 1.13 serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class Limits:
     max_merge: int
     max_events: int
     feed_ttl_ms: int
+    max_transactions: int
 
 
 class StaleError(Exception):
@@ -168,17 +174,9 @@ class Scripts:
             attempt,
         )
         if status == b"APPENDED":
-            return [EntryId.parse(entry) for entry in rest]
+            return _entry_ids(rest[0])
         attempt.settle()
-        if status == b"OWNER":
-            msg = f"flow {keys.flow_id!r} belongs to another owner than the one named; nothing was stored"
-            raise OwnerMismatchError(msg)
-        if status == b"AHEAD":
-            msg = (
-                "a timestamp is too far ahead of Redis's clock (max_ahead); nothing was stored: "
-                "check the clock of this machine"
-            )
-            raise InvalidTimestampError(msg)
+        _refuse(status, keys)
         raise _stale(status, rest)
 
     async def update(
@@ -309,7 +307,7 @@ class Scripts:
         if status != b"DELETED":
             attempt.settle()
             raise _stale(status, rest)
-        gone = tuple(EntryId.parse(entry) for entry in rest[2:])
+        gone = tuple(_entry_ids(rest[2]))
         return Removed(len(gone), gone, _emptied(rest))
 
     async def delete_session(
@@ -432,6 +430,71 @@ class Scripts:
             raise _stale(status, rest)
         return rest[0].decode()
 
+    async def put_build(
+        self,
+        keys: FlowKeys,
+        vertex: str,
+        timestamp_us: int,
+        body: bytes,
+        *,
+        owner: str,
+        registered: bool,
+        attempt: Attempt,
+    ) -> bool:
+        """Keep a vertex's build; False when a later one is there.
+
+        Raises:
+            OwnerMismatchError, InvalidTimestampError, StoreUnavailableError
+            StaleError: UNREGISTERED.
+        """
+        limits = self._limits
+        flag = b"1" if registered else b""
+        args = (vertex.encode(), flag, owner.encode(), timestamp_us, limits.max_ahead_us, MAX_BUILDS, body)
+        key_list = (keys.ids, keys.builds, keys.transactions)
+        status, *rest = await self._calls.write(lambda _: self._eval("put_build", key_list, args), attempt)
+        _refuse(status, keys)
+        if status not in (b"STORED", b"OLDER"):
+            raise _stale(status, rest)
+        return status == b"STORED"
+
+    async def delete_builds(self, keys: FlowKeys, *, attempt: Attempt) -> Removed:
+        """Remove the builds of a flow."""
+        key_list = (keys.ids, keys.sessions, keys.aliases, keys.builds, keys.transactions)
+        _, *rest = await self._calls.write(lambda _: self._eval("delete_builds", key_list, ()), attempt)
+        return Removed(int(rest[2]), (), _emptied(rest))
+
+    async def add_transaction(
+        self,
+        keys: FlowKeys,
+        id: bytes,
+        timestamp_us: int,
+        body: bytes,
+        *,
+        owner: str,
+        registered: bool,
+        attempt: Attempt,
+    ) -> None:
+        """Note a component's run; ``id`` is 16 bytes.
+
+        Raises:
+            OwnerMismatchError, InvalidTimestampError, StoreUnavailableError
+            StaleError: UNREGISTERED.
+        """
+        limits = self._limits
+        flag = b"1" if registered else b""
+        rest_args = (owner.encode(), timestamp_us, limits.max_ahead_us, limits.max_transactions, body)
+        status, *rest = await self._calls.write(
+            lambda now: self._eval(
+                "add_transaction",
+                (keys.ids, keys.builds, keys.transactions),
+                (id, now.elapsed_ms, flag, *rest_args),
+            ),
+            attempt,
+        )
+        _refuse(status, keys)
+        if status != b"ADDED":
+            raise _stale(status, rest)
+
     @staticmethod
     def _session_keys(keys: FlowKeys, session: str) -> tuple[bytes, ...]:
         return (
@@ -450,8 +513,25 @@ def _join(numbers: Iterable[int]) -> bytes:
     return ",".join(map(str, numbers)).encode()
 
 
+def _entry_ids(text: bytes) -> list[EntryId]:
+    return [EntryId.parse(entry) for entry in text.split(b",")] if text else []
+
+
 def _emptied(rest: Sequence[bytes]) -> str | None:
     return rest[1].decode() if rest[0] == b"1" else None
+
+
+def _refuse(status: bytes, keys: FlowKeys) -> None:
+    """Raise for the statuses that stand for an error of the caller."""
+    if status == b"OWNER":
+        msg = f"flow {keys.flow_id!r} belongs to another owner than the one named; nothing was stored"
+        raise OwnerMismatchError(msg)
+    if status == b"AHEAD":
+        msg = (
+            "a timestamp is too far ahead of Redis's clock (max_ahead); nothing was stored: "
+            "check the clock of this machine"
+        )
+        raise InvalidTimestampError(msg)
 
 
 def _stale(status: bytes, values: Sequence[bytes]) -> Exception:

@@ -21,7 +21,13 @@ class Settings(BaseSettings):
     Durations are seconds there (``5``, ``0.5``) or ISO 8601 (``PT5S``).
     """
 
-    model_config = SettingsConfigDict(env_prefix="REDIS_SESSIONS_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="REDIS_SESSIONS_",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
     url: SecretStr | None = Field(default=None, description="where Redis is; the README lists the schemes")
     username: str | None = Field(default=None, description="ACL user; overrides the URL's")
@@ -58,24 +64,38 @@ class Settings(BaseSettings):
     max_merge: Annotated[int, Field(ge=0)] = Field(
         default=10_000, description="entries of both sessions together that a merge may touch"
     )
+    max_transactions: Annotated[int, Field(ge=1)] = Field(
+        default=3_000, description="component runs that a flow keeps; older ones are trimmed"
+    )
     max_ahead: timedelta = Field(
         default=timedelta(days=1), description="how far ahead of Redis's clock a timestamp may be"
     )
     feed_max_events: Annotated[int, Field(ge=1)] = Field(
         default=10_000, description="events that a flow's change feed keeps (approximately)"
     )
-    feed_ttl: timedelta = Field(
+    feed_ttl: Annotated[timedelta, Field(ge=timedelta(minutes=1))] = Field(
         default=timedelta(days=1), description="a feed goes this long after the flow's last write"
     )
 
     @field_validator("prefix")
     @classmethod
     def _check_prefix(cls, value: str) -> str:
-        size = len(value.encode("utf-8", "surrogatepass"))
-        if not 1 <= size <= PREFIX_MAX_BYTES or "{" in value or "}" in value or "\x00" in value:
-            msg = f"a prefix is 1 to {PREFIX_MAX_BYTES} bytes without braces or NUL"
+        # A lone surrogate has no UTF-8; "replace" makes it a question mark, which no check needs to name.
+        size = len(value.encode("utf-8", "replace"))
+        whole = value.encode("utf-8", "replace").decode() == value
+        if not whole or not 1 <= size <= PREFIX_MAX_BYTES or set("{}\x00") & set(value):
+            msg = f"a prefix is 1 to {PREFIX_MAX_BYTES} bytes of UTF-8 without braces or NUL"
             raise ValueError(msg)
-        value.encode()  # lone surrogates
+        return value
+
+    @field_validator("deadline", "ttl", "max_ahead", "feed_ttl", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        if isinstance(value, str):
+            try:
+                return float(value)
+            except ValueError:
+                return value  # ISO 8601
         return value
 
     @field_validator("deadline", "ttl", "max_ahead", "feed_ttl")

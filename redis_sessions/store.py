@@ -8,6 +8,7 @@ may have happened), :class:`~redis_sessions.WrongTypeError` (a key of ours holds
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from redis_sessions import limits
 from redis_sessions.appending import Appender
 from redis_sessions.body import CorruptEntryError, encode
 from redis_sessions.calls import Calls
-from redis_sessions.clock import to_ms, to_us
+from redis_sessions.clock import to_ms
 from redis_sessions.connection import open_connection
 from redis_sessions.errors import (
     InvalidInputError,
@@ -28,22 +29,24 @@ from redis_sessions.history import History
 from redis_sessions.ids import canonical, draw_number, from_cursor
 from redis_sessions.keys import Keys
 from redis_sessions.models import Message, MessageUpdate, NewMessage, RenameResult
+from redis_sessions.overview import Overview
 from redis_sessions.reader import Reader, Record, to_message
 from redis_sessions.registry import Registry
 from redis_sessions.resolver import Located, Resolver
+from redis_sessions.runs import Runs
 from redis_sessions.scripts import MAX_ENTRIES, Limits, Scripts, StaleError
 from redis_sessions.server import check_server
 from redis_sessions.settings import Settings
 from redis_sessions.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from datetime import datetime, timedelta
 
     from redis_sessions.calls import Counters
     from redis_sessions.connection import Connection
     from redis_sessions.ids import EntryId
-    from redis_sessions.models import Event, Properties
+    from redis_sessions.models import Event, Properties, Transaction, VertexBuild
 
     Id = str | UUID
 
@@ -112,6 +115,7 @@ class SessionStore:
         """Close all connections. May be repeated."""
         parts, self._open = self._open, None
         if parts is not None:
+            await parts.transport.aclose()
             await parts.connection.aclose()
 
     def __repr__(self) -> str:
@@ -187,28 +191,28 @@ class SessionStore:
             OwnerMismatchError: the flow belongs to somebody else.
             MessageExistsError: a message with this ``id`` is in the flow already.
         """
-        message = limits.validated(
-            NewMessage,
-            {
-                "text": text,
-                "sender": sender,
-                "sender_name": sender_name,
-                "session_id": session_id,
-                "user_id": user_id,
-                "timestamp": timestamp,
-                "id": id,
-                "run_id": run_id,
-                "context_id": context_id,
-                "files": list(files),
-                "error": error,
-                "edit": edit,
-                "properties": properties if properties is not None else {},
-                "category": category,
-                "content_blocks": list(content_blocks),
-                "session_metadata": session_metadata,
-                "duration": duration,
-            },
-        )
+        optional = {
+            "session_id": session_id,
+            "user_id": user_id,
+            "timestamp": timestamp,
+            "id": id,
+            "run_id": run_id,
+            "context_id": context_id,
+            "properties": properties,
+            "session_metadata": session_metadata,
+            "duration": duration,
+        }
+        fields: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
+        fields |= {"text": text, "sender": sender, "sender_name": sender_name, "category": category}
+        if files:
+            fields["files"] = list(files)
+        if content_blocks:
+            fields["content_blocks"] = list(content_blocks)
+        if error:
+            fields["error"] = error
+        if edit:
+            fields["edit"] = edit
+        message = limits.validated(NewMessage, fields)
         return (await self.append_many(flow_id, [message], owner=owner))[0]
 
     async def append_many(
@@ -289,7 +293,7 @@ class SessionStore:
             changes["properties"] = update.properties
         if update.text is not None and update.text != before.text:
             changes["edit"] = True
-        body = limits.body_size(encode(before.model_copy(update=changes)), self.settings.max_message_bytes)
+        body = limits.body_size(encode(before, changes), self.settings.max_message_bytes)
         target = update.session_id if update.session_id not in (None, session) else None
         after = entry._replace(body=body)
         result = to_message(keys, target or session, after)
@@ -318,7 +322,7 @@ class SessionStore:
                 await parts.appender.forget(keys, target, Record.parse(stale.values[0]).numbers, attempt)
             raise
         alias = UUID(entry.message_id).bytes
-        return to_message(keys, target, after._replace(place=place, alias=alias))
+        return to_message(keys, target, after._replace(raw_id=str(place).encode(), alias=alias))
 
     async def delete_messages(
         self,
@@ -533,8 +537,7 @@ class SessionStore:
         limits.count("limit", limit, 1)
         keys = parts.keys.flow(limits.flow_id(flow_id))
         session = limits.session_id(session_id)
-        window = await parts.reader.newest(keys, session, limit, before=_place(before))
-        return parts.reader.to_wire(keys, session, window.entries[::-1])
+        return await parts.reader.newest_json(keys, session, limit, before=_place(before))
 
     async def get(
         self, message_id: Id, *, flow_id: Id | None = None, flows: Iterable[Id] | None = None
@@ -575,6 +578,86 @@ class SessionStore:
         limits.count("offset", offset, 0)
         return await parts.history.recent(parts.keys.flow(limits.flow_id(flow_id)), limit, offset)
 
+    async def recent_json(
+        self,
+        flows: Iterable[Id],
+        *,
+        session_id: Id | None = None,
+        user_id: Id | None = None,
+        sender: str | None = None,
+        sender_name: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[bytes]:
+        """The newest messages of several flows, or of one session id in them, as in :meth:`history_json`.
+
+        Newest first, after the first ``offset`` of those that have the given values. No JSON is decoded
+        unless messages are chosen by a value.
+        """
+        parts = self._parts
+        limits.count("limit", limit, 1)
+        limits.count("offset", offset, 0)
+        shards = [parts.keys.flow(limits.flow_id(flow)) for flow in dict.fromkeys(map(str, flows))]
+        session = limits.session_id(session_id) if session_id is not None else None
+        values = {
+            "user_id": None if user_id is None else str(user_id),
+            "sender": sender,
+            "sender_name": sender_name,
+        }
+        wanted = {name: value for name, value in values.items() if value is not None}
+        if session is not None and len(shards) == 1 and not wanted:
+            reader = parts.reader
+            shown = await reader.newest_json(shards[0], session, limit + offset)
+            return shown[::-1][offset:]
+        found = await parts.overview.newest(shards, session, limit + offset, wanted)
+        return parts.overview.to_wire(found[offset:])
+
+    async def moved_json(self, flow_id: Id, result: RenameResult) -> list[bytes]:
+        """The messages that :meth:`rename_session` moved, oldest first, as in :meth:`history_json`.
+
+        They are recognised by their session's numbers: also those count that were appended to the moved
+        session since.
+        """
+        parts = self._parts
+        keys = parts.keys.flow(limits.flow_id(flow_id))
+        session, numbers = result.session_id, result.numbers
+        accept = (lambda entry: entry.place.number in numbers) if result.outcome == "merged" else None
+        window = await parts.reader.newest(keys, session, sys.maxsize, accept=accept)
+        return parts.reader.to_wire(keys, session, window.entries[::-1])
+
+    async def sessions_of(
+        self,
+        flows: Iterable[Id],
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        hidden: Callable[[str], bool] | None = None,
+    ) -> list[str]:
+        """Session ids of several flows, each once, in the order of :meth:`sessions`.
+
+        Args:
+            hidden: leaves out the ids that it is True for; they do not count for ``offset``.
+        """
+        parts = self._parts
+        limits.count("limit", limit, 1)
+        limits.count("offset", offset, 0)
+        shards = [parts.keys.flow(limits.flow_id(flow)) for flow in dict.fromkeys(map(str, flows))]
+        return await parts.overview.sessions(shards, limit, offset, hidden)
+
+    async def find_sessions(self, session_ids: Iterable[Id], flows: Iterable[Id]) -> list[tuple[str, str]]:
+        """Which of the flows have sessions of these ids: (flow id, session id), newest activity first."""
+        parts = self._parts
+        shards = [parts.keys.flow(limits.flow_id(flow)) for flow in dict.fromkeys(map(str, flows))]
+        sessions = [limits.session_id(session) for session in dict.fromkeys(map(str, session_ids))]
+        if not shards or not sessions:
+            return []
+        having = await parts.overview.having(shards, sessions)
+        return [(keys.flow_id, session) for keys, session, _ in having]
+
+    async def has_flow(self, flow_id: Id) -> bool:
+        """Whether the flow is registered."""
+        return await self._parts.registry.has(limits.flow_id(flow_id))
+
     async def watch(
         self, flow_id: Id, *, session_id: Id | None = None, after: str | None = None
     ) -> AsyncGenerator[Event, None]:
@@ -604,6 +687,62 @@ class SessionStore:
         parts = self._parts
         return await parts.registry.owner_of(parts.keys.flow(limits.flow_id(flow_id)))
 
+    # --- builds and transactions -----------------------------------------------------------------
+
+    async def put_build(self, build: VertexBuild, *, owner: Id | None = None) -> bool:
+        """Keep a vertex's latest build. May be repeated: the same build again changes nothing.
+
+        Returns:
+            False when a later build of the vertex is there; then nothing was changed.
+
+        Raises:
+            InvalidInputError, OwnerMismatchError: as for :meth:`append`.
+        """
+        parts = self._parts
+        keys = parts.keys.flow(limits.flow_id(build.flow_id))
+        return await parts.runs.put_build(keys, build, limits.owner(owner) if owner is not None else "")
+
+    async def builds(self, flow_id: Id) -> list[VertexBuild]:
+        """The latest build of each vertex, oldest first."""
+        parts = self._parts
+        return await parts.runs.builds(parts.keys.flow(limits.flow_id(flow_id)))
+
+    async def builds_json(self, flow_id: Id) -> list[tuple[str, bytes]]:
+        """As :meth:`builds`: (vertex, JSON object of ``GET /monitor/builds``), undecoded."""
+        parts = self._parts
+        return await parts.runs.builds_json(parts.keys.flow(limits.flow_id(flow_id)))
+
+    async def delete_builds(self, flow_id: Id) -> int:
+        """Remove all builds of a flow; how many there were."""
+        parts = self._parts
+        return await parts.runs.delete_builds(parts.keys.flow(limits.flow_id(flow_id)))
+
+    async def add_transaction(self, transaction: Transaction, *, owner: Id | None = None) -> None:
+        """Note a component's run. The flow keeps the newest ``max_transactions``.
+
+        Raises:
+            InvalidInputError, OwnerMismatchError: as for :meth:`append`.
+        """
+        parts = self._parts
+        keys = parts.keys.flow(limits.flow_id(transaction.flow_id))
+        await parts.runs.add_transaction(keys, transaction, limits.owner(owner) if owner is not None else "")
+
+    async def transactions(self, flow_id: Id, *, limit: int = 50, offset: int = 0) -> list[Transaction]:
+        """The newest transactions of a flow, newest first, after the first ``offset``."""
+        parts = self._parts
+        limits.count("limit", limit, 1)
+        limits.count("offset", offset, 0)
+        return await parts.runs.transactions(parts.keys.flow(limits.flow_id(flow_id)), limit, offset)
+
+    async def transactions_json(
+        self, flow_id: Id, *, limit: int = 50, offset: int = 0
+    ) -> tuple[list[bytes], int]:
+        """As :meth:`transactions`, JSON objects of ``GET /monitor/transactions``, and how many there are."""
+        parts = self._parts
+        limits.count("limit", limit, 1)
+        limits.count("offset", offset, 0)
+        return await parts.runs.transactions_json(parts.keys.flow(limits.flow_id(flow_id)), limit, offset)
+
 
 class _Parts:
     """What an open store is made of."""
@@ -625,6 +764,7 @@ class _Parts:
                 max_merge=settings.max_merge,
                 max_events=settings.feed_max_events,
                 feed_ttl_ms=to_ms(settings.feed_ttl),
+                max_transactions=settings.max_transactions,
             ),
         )
         self.reader = Reader(self.calls, self.transport)
@@ -632,6 +772,8 @@ class _Parts:
         self.resolver = Resolver(self.keys, self.calls, self.transport, self.reader, self.registry)
         self.appender = Appender(settings, self.calls, self.scripts, self.reader, self.registry)
         self.history = History(self.calls, self.transport, self.reader, self.appender)
+        self.overview = Overview(self.calls, self.transport, self.reader, self.history)
+        self.runs = Runs(self.calls, self.transport, self.scripts, self.registry, self.reader)
         self.feed = Feed(self.calls, self.transport, self.reader, int(min(1.0, deadline / 4) * 1_000))
 
 
@@ -648,7 +790,7 @@ def _place(before: Message | str | None) -> tuple[int, EntryId] | None:
     if before is None:
         return None
     if isinstance(before, Message):
-        return to_us(before.timestamp), before._entry
+        return int(before.raw_at), before.entry
     return from_cursor(before)
 
 

@@ -1,32 +1,45 @@
 """Commands to Redis, several in one round trip, replies as they come.
 
 Below redis-py's client and above its connections: pooling, TLS, authentication, Sentinel discovery and
-cluster topology are redis-py's; its per-command conversions and retries are left out.
+cluster topology are redis-py's. Its conversions, per-command timeouts and pool bookkeeping are left out: they
+cost more than the command (``benchmarks/``). One timeout spans a whole exchange instead.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio.cluster import RedisCluster
+from hiredis import pack_command
+from redis.asyncio import Redis
 from redis.exceptions import AskError, MovedError, RedisError, ResponseError, TryAgainError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from redis_sessions.clients import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from redis.asyncio import ConnectionPool
+
     from redis_sessions.connection import Connection
 
 Command = tuple[Any, ...]
-"""A command's name and arguments. The first key of a command is its second element."""
+"""A command's name and arguments."""
+
+
+_TIMEOUT = "no answer from Redis in time"
 
 
 class Transport:
     """Runs commands whose keys are all in one shard."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
         self.kind = connection.kind
         self.round_trips = 0
+        self._client = connection.client
+        self._timeout = connection.attempt_timeout
+        self._leases = _Leases(self._client.connection_pool) if isinstance(self._client, Redis) else None
 
     async def run(self, key: bytes, *commands: Command) -> list[Any]:
         """The replies to ``commands``, in order; ``key`` names their shard.
@@ -36,7 +49,12 @@ class Transport:
         Raises:
             redis.exceptions.RedisError: the first error reply, or a failure of the connection.
         """
-        replies = await self.try_run(key, *commands)
+        self.round_trips += 1
+        client = self._client
+        if isinstance(client, Cluster):
+            replies = await self._run_in_cluster(client, key, commands)
+        else:
+            replies = await self._run_leased(commands)
         for reply in replies:
             if isinstance(reply, RedisError):
                 raise reply
@@ -48,8 +66,8 @@ class Transport:
         Raises:
             redis.exceptions.RedisError: as for :meth:`run`.
         """
-        client = self._connection.client
-        if not isinstance(client, RedisCluster):
+        client = self._client
+        if not isinstance(client, Cluster):
             return await self.run(b"", *(command for _, command in commands)) if commands else []
         if client._initialize:
             await client.initialize()
@@ -64,55 +82,107 @@ class Transport:
                 replies[place] = reply
         return replies
 
-    async def try_run(self, key: bytes, *commands: Command) -> list[Any]:
-        """As :meth:`run`, with error replies in the place of replies."""
-        self.round_trips += 1
-        client = self._connection.client
-        if isinstance(client, RedisCluster):
-            return await self._run_in_cluster(client, key, commands)
-        pool = client.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            return await _exchange(connection, commands)
-        finally:
-            await pool.release(connection)
+    async def aclose(self) -> None:
+        """Give all connections back to their pool."""
+        if self._leases is not None:
+            await self._leases.aclose()
 
-    async def _run_in_cluster(
-        self, client: RedisCluster, key: bytes, commands: Sequence[Command]
-    ) -> list[Any]:
-        if client._initialize:
-            await client.initialize()
-        node = client.nodes_manager.get_node_from_slot(client.keyslot(key))
-        connection = node.acquire_connection()
+    async def _run_leased(self, commands: Sequence[Command]) -> list[Any]:
+        leases = self._leases
+        assert leases is not None  # noqa: S101 - for the type checker
         try:
-            if not connection.is_connected:
-                await connection.connect()  # type: ignore[no-untyped-call]
-            replies = await _exchange(connection, commands)
-        except RedisError:
-            client._initialize = True
-            raise
-        finally:
-            node.release(connection)
+            # One timeout for the whole attempt: redis-py's own, around each step, cost as much as they guard.
+            async with asyncio.timeout(self._timeout):
+                connection = leases.idle() or await leases.new()
+                try:
+                    return await _exchange(connection, commands)
+                finally:
+                    leases.give_back(connection)
+        except TimeoutError:
+            raise RedisTimeoutError(_TIMEOUT) from None
+
+    async def _run_in_cluster(self, client: Cluster, key: bytes, commands: Sequence[Command]) -> list[Any]:
+        try:
+            async with asyncio.timeout(self._timeout), client.connection_for(key) as connection:
+                replies = await _exchange(connection, commands)
+        except TimeoutError:
+            raise RedisTimeoutError(_TIMEOUT) from None
         for place, reply in enumerate(replies):
             if isinstance(reply, MovedError | AskError | TryAgainError):
-                # A slot on the move: redis-py follows redirections one command at a time.
+                # A slot on the move: redis-py follows redirections, one command at a time.
                 replies[place] = _as_sent(await client.execute_command(*commands[place]))
         return replies
 
 
+class _Leases:
+    """Connections taken from redis-py's pool and kept at hand between calls."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._idle: list[Any] = []
+        self._waiting = 0
+        self._closed = False
+        self._releasing: set[asyncio.Future[None]] = set()
+
+    def idle(self) -> Any:
+        """A connection that can be used at once, or None."""
+        while self._idle:
+            connection = self._idle.pop()
+            reader = getattr(connection, "_reader", None)
+            if not connection.should_reconnect() and (reader is None or not reader.at_eof()):
+                return connection
+            self._idle.append(connection)
+            return None
+        return None
+
+    async def new(self) -> Any:
+        """A connection from the pool, in its turn."""
+        # What cannot be used at once goes through the pool, which connects it anew.
+        await self._release_all()
+        self._waiting += 1
+        try:
+            return await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        finally:
+            self._waiting -= 1
+
+    def give_back(self, connection: Any) -> None:
+        self._idle.append(connection)
+        if self._waiting or self._closed:
+            # Somebody waits at the pool, which only learns of a connection that is released to it.
+            task = asyncio.ensure_future(self._release_all())
+            self._releasing.add(task)
+            task.add_done_callback(self._releasing.discard)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await self._release_all()
+        if self._releasing:
+            await asyncio.wait(self._releasing)
+
+    async def _release_all(self) -> None:
+        while self._idle:
+            await asyncio.shield(self._pool.release(self._idle.pop()))
+
+
 async def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    """Send all commands, read all replies; on any failure the connection is cut.
+
+    Also when cancelled: what is still on its way must not answer the next call.
+    """
     replies: list[Any] = []
+    redis_timeout, connection.socket_timeout = connection.socket_timeout, None
     try:
-        await connection.send_packed_command(connection.pack_commands(commands))
+        await connection.send_packed_command(b"".join(map(pack_command, commands)))
         for _ in commands:
             try:
                 replies.append(await connection.read_response(disable_decoding=True))
             except ResponseError as error:
                 replies.append(error)
     except BaseException:
-        # Also when cancelled: what is still on its way must not answer the next call.
         await connection.disconnect(nowait=True)
         raise
+    finally:
+        connection.socket_timeout = redis_timeout
     return replies
 
 

@@ -28,14 +28,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hypothesis
 import pytest
 
+from redis_sessions import SessionStore
 from tests.support import REDIS_SERVER, Server, ValkeyCluster, redis_server, valkey_cluster, valkey_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     import redis
-    from redis_sessions.store import SessionStore
 
+PARENT = os.getppid()
 BACKENDS = [
     pytest.param("memory", id="memory"),
     pytest.param("valkey", id="valkey"),
@@ -67,6 +68,12 @@ hypothesis.settings.load_profile("redis-sessions")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "store_options(**options): open the store fixtures with these options")
     config.addinivalue_line("markers", "backends(*kinds): run on these rows of the matrix only")
+
+
+def pytest_runtest_setup() -> None:
+    # A worker of pytest-xdist ignores Ctrl-C, and would run what it was given to the end, for nobody.
+    if "PYTEST_XDIST_WORKER" in os.environ and os.getppid() != PARENT:
+        pytest.exit("pytest has gone")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -150,8 +157,6 @@ class MakeStore(Protocol):
 
 @pytest.fixture
 async def make_store(backend: Backend) -> AsyncIterator[MakeStore]:
-    from redis_sessions.store import SessionStore
-
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(url: str | None = None, **options: Any) -> SessionStore:

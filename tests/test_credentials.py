@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
+from pydantic import SecretStr
 
 from redis_sessions.credentials import data_credentials, sentinel_credentials, tls_arguments
 from redis_sessions.errors import ConfigurationError
 from redis_sessions.settings import Settings
 from redis_sessions.urls import parse_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECRET = "hunter2secret"
 URL = "redis://urluser:urlpassword@host"
@@ -86,8 +90,6 @@ def test_what_cannot_be_sent_is_refused_and_not_quoted(option: str) -> None:
 
 
 def secret(option: str, value: str) -> Any:
-    from pydantic import SecretStr
-
     return SecretStr(value) if "password" in option else value
 
 
@@ -151,8 +153,6 @@ def test_an_unusable_tls_file_is_named(tmp_path: Path, option: str, content: byt
 
 
 def test_an_encrypted_key_is_refused_and_its_passphrase_not_asked_for(tmp_path: Path) -> None:
-    from cryptography.hazmat.primitives import serialization
-
     issued = trustme.CA().issue_cert("client")
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     issued.cert_chain_pems[0].write_to_path(certificate)

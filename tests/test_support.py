@@ -33,6 +33,7 @@ from tests.support import (
     valkey_server,
     wait_until,
 )
+from tests.support.proxy import read_value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -126,6 +127,7 @@ class TestServers:
             server.stop()
 
             assert not server.alive
+            assert "bye bye" in server.log
 
     def test_nothing_outlives_a_python_that_is_killed(self) -> None:
         script = (
@@ -262,6 +264,20 @@ class TestProxy:
         assert outcomes == [1, 2, "dropped", "dropped", 5, 6]
         assert fault.hits == 2
 
+    async def test_a_fault_waits_for_the_script_that_runs(
+        self, proxy: Proxy, client: Client, server: Server
+    ) -> None:
+        server.client().script_flush()
+        script = client.register_script("return redis.call('INCR', KEYS[1])")
+        fault = proxy.drop_reply(matching=b"EVAL")
+
+        with pytest.raises(RedisConnectionError):
+            await script(keys=["counter"])
+
+        assert proxy.commands == ["EVALSHA", "SCRIPT", "EVALSHA"]
+        assert server.client().get("counter") == b"1"
+        assert fault.hits == 1
+
     async def test_a_disarmed_fault_does_nothing(self, proxy: Proxy, client: Client) -> None:
         fault = proxy.drop_reply(times=None)
         fault.disarm()
@@ -282,7 +298,7 @@ class TestProxy:
     async def test_replies_before_the_dropped_one_arrive(self, proxy: Proxy, server: Server) -> None:
         proxy.drop_reply(after=1)
         reader, writer = await asyncio.open_connection(HOST, proxy.port)
-        writer.write(b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n" * 3)
+        writer.write(_command("INCR a") * 3)
 
         assert await reader.read() == b":1\r\n"
         assert int(server.client().get("a") or 0) >= 2
@@ -293,18 +309,22 @@ class TestProxy:
 
     async def test_what_a_server_sends_unasked_is_nobodys_reply(self, proxy: Proxy, server: Server) -> None:
         reader, writer = await asyncio.open_connection(HOST, proxy.port)
-        writer.write(b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")
-        writer.write(b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+        for words in ("HELLO 3", "CLIENT TRACKING ON", "GET a"):
+            writer.write(_command(words))
         await reader.readuntil(b"_\r\n")
+        blocked = proxy.hold_reply(matching=b"blpop")
+        writer.write(_command("BLPOP list 0"))
+        await wait_until(lambda: server.client().info("clients")["blocked_clients"])
         server.client().set("a", 1)
         await reader.readuntil(b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r\n")
-        hold = proxy.hold_reply()
-        writer.write(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
-        await hold.reached()
-        hold.release()
 
-        assert await reader.readexactly(7) == b"$1\r\n1\r\n"
-        assert proxy.replies == 2
+        assert blocked.hits == 0
+
+        server.client().rpush("list", "x")
+        await blocked.reached()
+        blocked.release()
+
+        assert await reader.readexactly(len(_command("list x"))) == _command("list x")
 
         writer.close()
         await writer.wait_closed()
@@ -435,6 +455,31 @@ class TestProxy:
 
         assert proxy.accepted == 1
 
+    @pytest.mark.parametrize(
+        "value",
+        [
+            b"+OK\r\n",
+            b"-ERR wrong\r\n",
+            b":-3\r\n",
+            b"$-1\r\n",
+            b"$0\r\n\r\n",
+            b"$7\r\n+1\r\n*2\n\r\n",
+            b"*-1\r\n",
+            b"*0\r\n",
+            b"*2\r\n*1\r\n:1\r\n$1\r\na\r\n",
+            b"%2\r\n+a\r\n:1\r\n+b\r\n%0\r\n",
+            b"~1\r\n,1.5\r\n",
+            b"|1\r\n+ttl\r\n:3600\r\n*1\r\n_\r\n",
+            b"=7\r\ntxt:a\r\n\r\n",
+            b">2\r\n+message\r\n#t\r\n",
+        ],
+    )
+    async def test_a_value_ends_where_it_ends(self, value: bytes) -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(value + b"+NEXT\r\n")
+
+        assert await read_value(reader) == value
+
 
 class TestWaiting:
     async def test_it_gives_the_first_true_result(self) -> None:
@@ -457,6 +502,11 @@ def _tls(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(HOST).configure_cert(context)
     return context
+
+
+def _command(words: str) -> bytes:
+    parts = words.encode().split()
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
 def _exists(pid: int) -> bool:

@@ -25,17 +25,17 @@
    13… messages      3 each  timestamp in µs; adopted id or empty; body
 
   Returns  {status, …}
-    APPENDED      an entry id for each message, in the order given
+    APPENDED      an entry id for each message, in the order given, comma separated
     UNKNOWN       an earlier attempt may have been carried out; the feed was trimmed since
     OWNER         the flow belongs to somebody else
     UNREGISTERED  the flow is new, or has no owner yet: register it, then try again
     EXPIRED       the session's record: its log has expired; forget it, then try again
     AHEAD         Redis's time in µs: a message is too far ahead of it
-    EXISTS        the adopted id that is there already
+    EXISTS        the adopted id that is there already; the session that its message is in
     NUMBERS       the session's numbers: an adopted set is needed that is not among KEYS
     TAKEN         every candidate names a session already
 
-  Atomicity  one shard, one step. The first write is XADD, which Redis refuses when it is out of memory.
+  Atomicity  one shard, one step. The first write is ZADD, which Redis refuses when it is out of memory.
   Time       O(messages), and O(entries trimmed), at most 1000 beyond the messages.
 ]]
 -- @include record chunks entries feed life
@@ -45,35 +45,24 @@ local session, token, owner, max_messages = ARGV[1], ARGV[2], ARGV[5], tonumber(
 if ARGV[3] ~= '' then
   local outcome, event = recall(feed, token, ARGV[3])
   if outcome == 'DONE' then
-    local answer = { 'APPENDED' }
-    for labelled in string.gmatch(event.i, '[^,]+') do
-      answer[#answer + 1] = string.match(labelled, '^[%d-]+')
-    end
-    return answer
+    return { 'APPENDED', without_aliases(event.i) }
   elseif outcome == 'UNKNOWN' then
     return { 'UNKNOWN' }
   end
 end
 
 -- Reads that fail on a wrong type come before the first write.
-local known = redis.call('HMGET', ids, 'owner', 's' .. session)
-local present, record = known[1], known[2]
-local length = redis.call('XLEN', log)
-local score = tonumber(redis.call('ZSCORE', sessions, session) or 0)
-redis.call('XLEN', feed)
+local known = redis.call('HMGET', ids, 'owner', 's' .. session, 'ttl')
+local present, record, mortal = known[1], known[2], known[3]
+local length, events = redis.call('XLEN', log), redis.call('XLEN', feed)
 
 if owner ~= '' and present and present ~= owner then
   return { 'OWNER' }
 end
-if ARGV[4] == '' and ((owner ~= '' and not present) or (not record and redis.call('EXISTS', ids) == 0)) then
-  return { 'UNREGISTERED' }
-end
-if record and length == 0 then
-  return { 'EXPIRED', record }
-end
 
 local now = redis.call('TIME')
-local latest_allowed = now[1] * 1000000 + now[2] + tonumber(ARGV[8])
+-- Above 2^53 the µs of an entry would not be exact.
+local latest_allowed = math.min(now[1] * 1000000 + now[2] + ARGV[8], 9007199254740000)
 local adopting = false
 for i = 13, #ARGV, 3 do
   if tonumber(ARGV[i]) > latest_allowed then
@@ -81,18 +70,24 @@ for i = 13, #ARGV, 3 do
   end
   if ARGV[i + 1] ~= '' then
     adopting = true
-    if redis.call('HEXISTS', aliases, ARGV[i + 1]) == 1 then
-      return { 'EXISTS', ARGV[i + 1] }
+    local address = redis.call('HGET', aliases, ARGV[i + 1])
+    local holder = address and redis.call('HGET', ids, 'n' .. number_of(address))
+    if holder then
+      return { 'EXISTS', ARGV[i + 1], holder }
     end
   end
 end
 
-local numbers, lateness, generation, number
-if record then
-  numbers, lateness, generation = parse_record(record)
-  number = primary(numbers)
-else
-  lateness, generation = 0, 0
+-- After every refusal: what is refused leaves no registration behind.
+if ARGV[4] == '' and ((owner ~= '' and not present) or (not record and redis.call('EXISTS', ids) == 0)) then
+  return { 'UNREGISTERED' }
+end
+if record and length == 0 then
+  return { 'EXPIRED', record }
+end
+
+local number = record and primary(record)
+if not record then
   for candidate in string.gmatch(ARGV[12], '%d+') do
     if not number and redis.call('HEXISTS', ids, 'n' .. candidate) == 0 then
       number = candidate
@@ -101,7 +96,6 @@ else
   if not number then
     return { 'TAKEN' }
   end
-  numbers = number
 end
 
 local adopted_of, adopted = {}, {}
@@ -111,7 +105,7 @@ for named in string.gmatch(ARGV[11], '%d+') do
   redis.call('SCARD', adopted_of[named])
 end
 if adopting and not adopted_of[number] then
-  return { 'NUMBERS', numbers }
+  return { 'NUMBERS', record and parse_record(record) or number }
 end
 
 -- What trimming will remove, as {entry id, adopted id}: the oldest entries that are there now.
@@ -125,38 +119,39 @@ if excess > 0 then
   for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', math.min(excess, math.max(length, 1)))) do
     local alias = field_of(entry, 'i')
     if alias and not adopted_of[number_of(entry[1])] then
-      return { 'NUMBERS', numbers }
+      return { 'NUMBERS', parse_record(record) }
     end
     trimmed[#trimmed + 1] = { entry[1], alias }
   end
 end
 
-local clock, answer, added = {}, { 'APPENDED' }, {}
-local last_us = 0
+-- Fails on a wrong type, and when Redis is out of memory, before anything is written.
+redis.call('ZADD', sessions, 'GT', ARGV[#ARGV - 2], session)
+local clock, added, lateness, last_us = {}, {}, 0, 0
 for i = 13, #ARGV, 3 do
   local time, alias = tonumber(ARGV[i]), ARGV[i + 1]
-  local fields = { 'b', ARGV[i + 2] }
-  if alias ~= '' then
-    fields = { 'b', ARGV[i + 2], 'i', alias }
-  end
-  local id, us = add_entry(log, clock, number, time, fields)
-  if not id then
-    return us
-  end
-  answer[#answer + 1] = id
-  added[#added + 1] = { id, alias ~= '' and alias or nil }
-  lateness = math.max(lateness, us - time)
-  last_us = us
-  if alias ~= '' then
+  local id, us
+  if alias == '' then
+    id, us = add_entry(log, clock, number, ARGV[i], 'b', ARGV[i + 2])
+  else
+    id, us = add_entry(log, clock, number, ARGV[i], 'b', ARGV[i + 2], 'i', alias)
     redis.call('HSET', aliases, alias, id)
     redis.call('SADD', adopted_of[number], alias)
   end
+  added[#added + 1] = id
+  lateness = math.max(lateness, us - time)
+  last_us = us
+end
+if last_us > tonumber(ARGV[#ARGV - 2]) then
+  redis.call('ZADD', sessions, 'GT', string.format('%.0f', last_us), session)
 end
 
 local gone, labels = {}, {}
 if excess > 0 then
   while #trimmed < excess do
-    trimmed[#trimmed + 1] = added[#trimmed - length + 1]
+    local place = #trimmed - length + 1
+    local alias = ARGV[11 + 3 * place]
+    trimmed[#trimmed + 1] = { added[place], alias ~= '' and alias or nil }
   end
   for _, victim in ipairs(trimmed) do
     gone[#gone + 1] = victim[1]
@@ -168,34 +163,32 @@ if excess > 0 then
   end
   redis.call('XTRIM', log, 'MAXLEN', '=', string.format('%.0f', length + count - excess))
   in_chunks('HDEL', edits, gone)
-  generation = generation + 1
 end
 
-local updated = format_record(numbers, lateness, generation)
-if updated ~= record then
-  redis.call('HSET', ids, 's' .. session, updated)
-end
 if not record then
-  redis.call('HSET', ids, 'n' .. number, session)
+  redis.call('HSET', ids, 's' .. session, format_record(number, lateness, #gone > 0 and 1 or 0), 'n' .. number, session)
+elseif lateness > 0 or #gone > 0 then
+  local numbers, latest, generation = parse_record(record)
+  generation = generation + (#gone > 0 and 1 or 0)
+  redis.call('HSET', ids, 's' .. session, format_record(numbers, math.max(latest, lateness), generation))
 end
 if owner ~= '' and not present then
   redis.call('HSET', ids, 'owner', owner)
 end
-if tonumber(ARGV[6]) > 0 then
-  redis.call('HSET', ids, 'ttl', '1')
+if mortal or tonumber(ARGV[6]) > 0 then
+  touch(ARGV[6], ids, log, edits, adopted)
 end
-if last_us > score then
-  redis.call('ZADD', sessions, string.format('%.0f', last_us), session)
+local answer = table.concat(added, ',')
+if adopting then
+  for i, id in ipairs(added) do
+    local alias = ARGV[11 + 3 * i]
+    added[i] = label(id, alias ~= '' and alias or nil)
+  end
 end
-touch(ARGV[6], log, edits, adopted)
-local created = {}
-for i, entry in ipairs(added) do
-  created[i] = label(entry[1], entry[2])
-end
-local event = { 't', token, 'e', 'append', 's', session, 'i', table.concat(created, ',') }
+local created = adopting and table.concat(added, ',') or answer
 if #gone > 0 then
-  event[#event + 1] = 'x'
-  event[#event + 1] = table.concat(labels, ',')
+  publish(feed, events, ARGV[9], ARGV[10], 't', token, 'e', 'append', 's', session, 'i', created, 'x', table.concat(labels, ','))
+else
+  publish(feed, events, ARGV[9], ARGV[10], 't', token, 'e', 'append', 's', session, 'i', created)
 end
-publish(feed, ARGV[9], ARGV[10], event)
-return answer
+return { 'APPENDED', answer }

@@ -22,7 +22,7 @@
     8… entries       text    entry ids, at most 1000
 
   Returns  {status, …}
-    DELETED   "1" if the flow is empty now; its owner, if so; then the ids of the entries that were there
+    DELETED   "1" if the flow is empty now; its owner, if so; the ids of the entries that were there, comma separated
     UNKNOWN   an earlier attempt may have been carried out; the feed was trimmed since
     MOVED     an entry's number names another session, or none: resolve again
 
@@ -36,17 +36,13 @@ local session, token = ARGV[1], ARGV[2]
 if ARGV[3] ~= '' then
   local outcome, event = recall(feed, token, ARGV[3])
   if outcome == 'DONE' then
-    local answer = { 'DELETED', event.f, event.w }
-    for labelled in string.gmatch(event.i, '[^,]+') do
-      answer[#answer + 1] = string.match(labelled, '^[%d-]+')
-    end
-    return answer
+    return { 'DELETED', event.f, event.w, without_aliases(event.i) }
   elseif outcome == 'UNKNOWN' then
     return { 'UNKNOWN' }
   end
 end
 
-redis.call('XLEN', feed)
+local events = redis.call('XLEN', feed)
 redis.call('HLEN', edits)
 redis.call('HLEN', aliases)
 redis.call('ZSCORE', sessions, session)
@@ -73,7 +69,7 @@ for i = 8, #ARGV do
   end
 end
 if #gone == 0 then
-  return { 'DELETED', '', '' }
+  return { 'DELETED', '', '', '' }
 end
 
 in_chunks('XDEL', log, gone)
@@ -88,13 +84,12 @@ local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
 if last then
   redis.call('HSET', ids, 's' .. session, format_record(numbers, lateness, generation + 1))
   redis.call('ZADD', sessions, string.match(last[1], '^%d+'), session)
-  touch(ARGV[4], log, edits, adopted)
+  touch(ARGV[4], ids, log, edits, adopted)
 else
   local keys = { log = log, edits = edits, ids = ids, sessions = sessions, aliases = aliases }
   keys.builds, keys.transactions = KEYS[7], KEYS[8]
   empty, owner = drop_session(keys, session, numbers, adopted)
 end
-publish(feed, ARGV[5], ARGV[6], {
-  't', token, 'e', 'delete', 's', session, 'i', table.concat(labels, ','), 'f', empty, 'w', owner,
-})
-return { 'DELETED', empty, owner, unpack(gone) }
+publish(feed, events, ARGV[5], ARGV[6],
+  't', token, 'e', 'delete', 's', session, 'i', table.concat(labels, ','), 'f', empty, 'w', owner)
+return { 'DELETED', empty, owner, table.concat(gone, ',') }

@@ -41,7 +41,7 @@ if ARGV[3] ~= '' then
   end
 end
 
-redis.call('XLEN', feed)
+local events = redis.call('XLEN', feed)
 redis.call('HLEN', edits)
 redis.call('HLEN', aliases)
 redis.call('ZSCORE', sessions, session)
@@ -62,7 +62,6 @@ local count = string.format('%.0f', redis.call('XLEN', log))
 local keys = { log = log, edits = edits, ids = ids, sessions = sessions, aliases = aliases }
 keys.builds, keys.transactions = KEYS[7], KEYS[8]
 local empty, owner = drop_session(keys, session, numbers, adopted)
-publish(feed, ARGV[4], ARGV[5], {
-  't', token, 'e', 'delete_session', 's', session, 'n', numbers, 'c', count, 'f', empty, 'w', owner,
-})
+publish(feed, events, ARGV[4], ARGV[5],
+  't', token, 'e', 'delete_session', 's', session, 'n', numbers, 'c', count, 'f', empty, 'w', owner)
 return { 'DELETED', empty, owner, count }

@@ -28,7 +28,7 @@
 local log, edits, ids, sessions, aliases, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local session, numbers = ARGV[1], ARGV[4]
 
-redis.call('XLEN', feed)
+local events = redis.call('XLEN', feed)
 redis.call('HLEN', edits)
 redis.call('HLEN', aliases)
 redis.call('ZSCORE', sessions, session)
@@ -46,6 +46,7 @@ local keys = { log = log, edits = edits, ids = ids, sessions = sessions, aliases
 keys.builds, keys.transactions = KEYS[7], KEYS[8]
 local empty, owner = drop_session(keys, session, numbers, adopted)
 if record then
-  publish(feed, ARGV[2], ARGV[3], { 'e', 'delete_session', 's', session, 'n', numbers, 'c', '0' })
+  publish(feed, events, ARGV[2], ARGV[3],
+  'e', 'delete_session', 's', session, 'n', numbers, 'c', '0')
 end
 return { 'FORGOTTEN', empty, owner }

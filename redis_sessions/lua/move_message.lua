@@ -49,13 +49,13 @@ local time, new_number = tonumber(ARGV[9]), ARGV[10]
 if ARGV[4] ~= '' then
   local outcome, event = recall(feed, token, ARGV[4])
   if outcome == 'DONE' then
-    return { 'MOVED_TO', string.match(event.j, '^[%d-]+') }
+    return { 'MOVED_TO', without_aliases(event.j) }
   elseif outcome == 'UNKNOWN' then
     return { 'UNKNOWN' }
   end
 end
 
-redis.call('XLEN', feed)
+local events = redis.call('XLEN', feed)
 redis.call('HLEN', aliases)
 redis.call('SCARD', adopted)
 redis.call('SCARD', new_adopted)
@@ -72,7 +72,7 @@ local current = redis.call('HGET', edits, entry_id) or field_of(entry, 'b') or '
 if current ~= ARGV[6] then
   return { 'CHANGED' }
 end
-local score = tonumber(redis.call('ZSCORE', sessions, new) or 0)
+local score = tonumber(redis.call('ZSCORE', sessions, new) or -1)
 local record = redis.call('HGET', ids, 's' .. new)
 local numbers, lateness, generation = new_number, 0, 0
 if record then
@@ -85,10 +85,7 @@ if primary(numbers) ~= new_number or (not record and redis.call('HEXISTS', ids, 
   return { 'MOVED' }
 end
 
-local new_entry, us = add_entry(new_log, {}, new_number, time, { 'b', ARGV[7], 'i', id })
-if not new_entry then
-  return us
-end
+local new_entry, us = add_entry(new_log, {}, new_number, ARGV[9], 'b', ARGV[7], 'i', id)
 redis.call('HSET', aliases, id, new_entry)
 redis.call('SREM', adopted, id)
 redis.call('SADD', new_adopted, id)
@@ -97,7 +94,7 @@ redis.call('HSET', ids, 'n' .. new_number, new)
 if us > score then
   redis.call('ZADD', sessions, string.format('%.0f', us), new)
 end
-touch(ARGV[11], new_log, new_edits, { new_adopted })
+touch(ARGV[11], ids, new_log, new_edits, { new_adopted })
 
 redis.call('XDEL', log, entry_id)
 redis.call('HDEL', edits, entry_id)
@@ -106,13 +103,12 @@ local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
 if last then
   redis.call('HSET', ids, 's' .. session, format_record(old_numbers, old_lateness, old_generation + 1))
   redis.call('ZADD', sessions, string.match(last[1], '^%d+'), session)
-  touch(ARGV[11], log, edits, { adopted })
+  touch(ARGV[11], ids, log, edits, { adopted })
 else
   local keys = { log = log, edits = edits, ids = ids, sessions = sessions, aliases = aliases }
   keys.builds, keys.transactions = KEYS[11], KEYS[12]
   drop_session(keys, session, old_numbers, { adopted })
 end
-publish(feed, ARGV[12], ARGV[13], {
-  't', token, 'e', 'move', 's', new, 'old', session, 'i', label(entry_id, id), 'j', label(new_entry, id),
-})
+publish(feed, events, ARGV[12], ARGV[13],
+  't', token, 'e', 'move', 's', new, 'old', session, 'i', label(entry_id, id), 'j', label(new_entry, id))
 return { 'MOVED_TO', new_entry }

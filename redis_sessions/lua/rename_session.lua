@@ -49,7 +49,7 @@ if ARGV[4] ~= '' then
   end
 end
 
-redis.call('XLEN', feed)
+local events = redis.call('XLEN', feed)
 redis.call('HLEN', edits)
 redis.call('HLEN', new_edits)
 local records = redis.call('HMGET', ids, 's' .. old, 's' .. new)
@@ -80,7 +80,7 @@ if new_record then
     return { 'LIMIT', string.format('%.0f', length + new_length) }
   end
   merge_logs(log, new_log, merge)
-  merge_edits(edits, new_edits)
+  merge_edits(edits, new_edits, new_log)
   score = math.max(score, tonumber(redis.call('ZSCORE', sessions, new) or 0))
   lateness, generation = math.max(lateness, new_lateness), math.max(generation, new_generation) + 1
   length = length + new_length
@@ -102,9 +102,8 @@ redis.call('HSET', ids, unpack(fields))
 redis.call('HDEL', ids, 's' .. old)
 redis.call('ZADD', sessions, string.format('%.0f', score), new)
 redis.call('ZREM', sessions, old)
-touch(ARGV[8], new_log, new_edits, {})
+touch(ARGV[8], ids, new_log, new_edits, {})
 local count = string.format('%.0f', length)
-publish(feed, ARGV[9], ARGV[10], {
-  't', token, 'e', 'rename', 's', new, 'old', old, 'r', status, 'c', count, 'n', moved,
-})
+publish(feed, events, ARGV[9], ARGV[10],
+  't', token, 'e', 'rename', 's', new, 'old', old, 'r', status, 'c', count, 'n', moved)
 return { status, count, moved }

@@ -40,7 +40,7 @@ if ARGV[3] ~= '' then
   end
 end
 
-redis.call('XLEN', feed)
+local events = redis.call('XLEN', feed)
 if redis.call('HGET', ids, 'n' .. number_of(entry_id)) ~= session then
   return { 'MOVED' }
 end
@@ -54,6 +54,7 @@ if current ~= ARGV[5] then
 end
 
 redis.call('HSET', edits, entry_id, ARGV[6])
-touch(ARGV[7], log, edits, {})
-publish(feed, ARGV[8], ARGV[9], { 't', token, 'e', 'update', 's', session, 'i', label(entry_id, field_of(entry, 'i')) })
+touch(ARGV[7], ids, log, edits, {})
+publish(feed, events, ARGV[8], ARGV[9],
+  't', token, 'e', 'update', 's', session, 'i', label(entry_id, field_of(entry, 'i')))
 return { 'UPDATED' }

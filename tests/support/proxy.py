@@ -4,7 +4,7 @@
 
     async with Proxy(server) as proxy:
         store = await make_store(url=proxy.url)
-        fault = proxy.drop_reply(matching=b"EVALSHA")   # applied by the server, never answered
+        fault = proxy.drop_reply(matching=b"EVAL")   # EVALSHA or EVAL: applied by the server, never answered
         await store.append(…)
         assert fault.hits == 1
 
@@ -15,8 +15,8 @@ that matches it takes effect at the reply of the EXEC.
 ``matching`` is a predicate on the bytes of a request, or bytes that are to be part of it in any
 capitals; None means every command but those that set a connection up (``SETUP``). A fault passes over
 the first ``after`` matching commands and hits the next ``times`` (None: all of them). Commands are
-counted from the moment the fault is armed. Not for subscriptions or CLIENT REPLY OFF, where replies do
-not come one for each command.
+counted from the moment the fault is armed; an EVALSHA that is answered NOSCRIPT did nothing, and does not
+count. Not for subscriptions or CLIENT REPLY OFF, where replies do not come one for each command.
 """
 
 from __future__ import annotations
@@ -79,6 +79,10 @@ class Fault:
             return False
         self._seen += 1
         return self._after < self._seen and (self._times is None or self._seen <= self._after + self._times)
+
+    def postpone(self) -> None:
+        """Take the next request that matches in place of the last one."""
+        self._seen -= 1
 
     def _matches(self, request: Request) -> bool:
         if self._matching is None:
@@ -189,9 +193,13 @@ class Proxy:
         self._listener: asyncio.Server | None = None
 
     @property
+    def speaks_tls(self) -> bool:
+        return self._ssl is not None
+
+    @property
     def url(self) -> str:
         url = self.server.url.replace(f":{self.server.port}/", f":{self.port}/")
-        return url.replace("redis://", "rediss://") if self._ssl else url
+        return url.replace("redis://", "rediss://") if self.speaks_tls else url
 
     @property
     def commands(self) -> list[str]:
@@ -309,7 +317,8 @@ class Connection:
         self._client_writer = writer
         self._pending: deque[tuple[Request, list[Fault]]] = deque()
         self._transaction: list[Fault] | None = None
-        writer.transport.set_write_buffer_limits(high=0)  # drain() waits until the kernel has it all
+        # drain() is to wait until the kernel has it all. (asyncio's TLS pauses at the limit, not above it.)
+        writer.transport.set_write_buffer_limits(low=0, high=1 if proxy.speaks_tls else 0)
 
     async def run(self) -> None:
         self._proxy.connections.add(self)
@@ -378,12 +387,16 @@ class Connection:
 
     async def _pass_replies(self, reader: asyncio.StreamReader) -> None:
         while True:
-            reply = await _read_value(reader)
+            reply = await read_value(reader)
             if self._proxy.swallows:
                 continue
             request = None
             if self._pending and not reply.startswith(b">"):
                 request, faults = self._pending[0]
+                if reply.startswith(b"-NOSCRIPT"):
+                    for fault in faults:
+                        fault.postpone()
+                    faults = []
                 for fault in faults:
                     reply = await fault.on_reply(reply, self)
                 self._pending.popleft()
@@ -412,11 +425,11 @@ async def _read_request(reader: asyncio.StreamReader) -> Request:
     head = await reader.readuntil(b"\r\n")
     if not head.startswith(b"*"):
         raise ValueError(f"not a command in RESP: {head!r}")
-    parts = [await _read_value(reader) for _ in range(int(head[1:]))]
+    parts = [await read_value(reader) for _ in range(int(head[1:]))]
     return Request(head + b"".join(parts), tuple(part.split(b"\r\n", 1)[1][:-2] for part in parts))
 
 
-async def _read_value(reader: asyncio.StreamReader) -> bytes:
+async def read_value(reader: asyncio.StreamReader) -> bytes:
     """The bytes of one whole RESP2 or RESP3 value."""
     line = await reader.readuntil(b"\r\n")
     kind = line[:1]
@@ -424,5 +437,5 @@ async def _read_value(reader: asyncio.StreamReader) -> bytes:
         return line + await reader.readexactly(int(line[1:]) + 2)
     if kind in b"*~>%|" and line[1:2] != b"-":
         count = int(line[1:]) * (2 if kind in b"%|" else 1) + (kind == b"|")  # attributes precede a value
-        return line + b"".join([await _read_value(reader) for _ in range(count)])
+        return line + b"".join([await read_value(reader) for _ in range(count)])
     return line

@@ -30,11 +30,11 @@ local function recall(feed, token, elapsed_ms)
   end
 end
 
-local function publish(feed, max_events, ttl_ms, event)
-  if redis.call('EXISTS', feed) == 0 then
-    event[#event + 1] = 'o'
-    event[#event + 1] = '1'
+local function publish(feed, length, max_events, ttl_ms, ...)
+  if length == 0 then
+    redis.call('XADD', feed, '*', 'o', '1', ...)
+  else
+    redis.call('XADD', feed, 'MAXLEN', '~', max_events, '*', ...)
   end
-  redis.call('XADD', feed, 'MAXLEN', '~', max_events, '*', unpack(event))
   redis.call('PEXPIRE', feed, ttl_ms)
 end

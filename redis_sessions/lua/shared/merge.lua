@@ -60,7 +60,7 @@ local function merge_logs(log, new_log, merge)
   end
 end
 
-local function merge_edits(edits, new_edits)
+local function merge_edits(edits, new_edits, new_log)
   local fields = redis.call('HKEYS', edits)
   for first = 1, #fields, 100 do
     local some = { unpack(fields, first, math.min(first + 99, #fields)) }
@@ -72,4 +72,7 @@ local function merge_edits(edits, new_edits)
     redis.call('HSET', new_edits, unpack(pairs))
   end
   redis.call('UNLINK', edits)
+  if redis.call('PTTL', new_log) < 0 then
+    redis.call('PERSIST', new_edits)
+  end
 end

@@ -1,0 +1,78 @@
+"""The application: which path is whose, and what surrounds every answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from redis_sessions.monitor.access import OpenAccess
+from redis_sessions.monitor.builds import Builds
+from redis_sessions.monitor.errors import HANDLERS
+from redis_sessions.monitor.health import Health
+from redis_sessions.monitor.messages import Messages
+from redis_sessions.monitor.sessions import Sessions
+from redis_sessions.monitor.shared import Shared
+from redis_sessions.monitor.transactions import Transactions
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
+
+    from redis_sessions.monitor.access import Access, Principal
+    from redis_sessions.store import SessionStore
+
+    Endpoint = Callable[[Request, Principal], Awaitable[Response]]
+
+PREFIX = "/api/v1/monitor"
+
+
+def monitor_app(store: SessionStore, *, access: Access | None = None) -> ASGIApp:
+    """Langflow's monitor endpoints over ``store``, which must be open while requests are answered.
+
+    Args:
+        access: who may see what. Without it :class:`OpenAccess`: callers on this machine see everything,
+            others nothing.
+    """
+    access = access if access is not None else OpenAccess(store)
+    messages, sessions, shared = Messages(store, access), Sessions(store, access), Shared(store)
+    builds, transactions, health = Builds(store, access), Transactions(store, access), Health(store)
+
+    def route(method: str, path: str, endpoint: Endpoint) -> Route:
+        async def authenticated(request: Request) -> Response:
+            return await endpoint(request, await access.authenticate(request))
+
+        return ExactRoute(method, PREFIX + path, authenticated)
+
+    # In Langflow's order: of several paths that fit, the first one answers 405.
+    routes = [
+        route("GET", "/builds", builds.read),
+        route("DELETE", "/builds", builds.delete),
+        route("GET", "/messages/sessions", sessions.read),
+        route("GET", "/messages", messages.read),
+        route("DELETE", "/messages", messages.delete),
+        route("PUT", "/messages/{message_id}", messages.update),
+        route("PATCH", "/messages/session/{old_session_id}", sessions.rename),
+        route("DELETE", "/messages/session/{session_id}", sessions.delete),
+        route("DELETE", "/messages/sessions", sessions.delete_many),
+        route("GET", "/messages/shared/sessions", shared.read_sessions),
+        route("GET", "/messages/shared", shared.read),
+        route("DELETE", "/messages/shared/session/{session_id}", shared.delete),
+        route("PUT", "/messages/shared/{message_id}", shared.update),
+        route("PATCH", "/messages/shared/session/{old_session_id}", shared.rename),
+        route("GET", "/transactions", transactions.read),
+        ExactRoute("GET", "/health", health.alive),
+    ]
+    return Starlette(routes=routes, exception_handlers=HANDLERS)
+
+
+class ExactRoute(Route):
+    """A route for one method. Starlette's would answer HEAD along with GET; Langflow answers 405."""
+
+    def __init__(self, method: str, path: str, endpoint: Callable[[Request], Any]) -> None:
+        super().__init__(path, endpoint, methods=[method])
+        self.methods = {method}

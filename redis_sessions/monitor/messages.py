@@ -1,0 +1,180 @@
+"""Reading, changing and deleting messages by flow, by session or by id."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from starlette.exceptions import HTTPException
+
+from redis_sessions.errors import MessageNotFoundError
+from redis_sessions.limits import SESSION_ID_MAX_BYTES
+from redis_sessions.monitor.access import is_virtual
+from redis_sessions.monitor.params import (
+    MESSAGE_IDS,
+    UPDATE_BODY,
+    AnyFlowQuery,
+    MessagePath,
+    Parser,
+    Window,
+    end_user,
+)
+from redis_sessions.monitor.wire import (
+    json_response,
+    messages_response,
+    no_content,
+    read_shape,
+    sorted_for_display,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from redis_sessions.monitor.access import Access, Principal
+    from redis_sessions.store import SessionStore
+
+_ORDER_FIELDS = frozenset({"timestamp", "sender", "sender_name", "session_id", "text"})
+
+
+class HistoryQuery(Window):
+    """Which messages of a flow, and in which order."""
+
+    session_id: str | None = None
+    order_by: str | None = "timestamp"
+    order: str = "ASC"
+
+    def problem(self) -> str | None:
+        """What is wrong with the order: looked at only for a flow that is there."""
+        if self.order.upper() not in ("ASC", "DESC"):
+            return f"Invalid order direction: {self.order}"
+        if self.order_by and self.order_by not in _ORDER_FIELDS:
+            return f"Invalid order_by field: {self.order_by}"
+        return None
+
+    @property
+    def session(self) -> str | None:
+        # Decoded a second time: Langflow's editor encodes it twice.
+        return unquote(self.session_id) if self.session_id else None
+
+    @property
+    def descending(self) -> bool:
+        return self.order.upper() == "DESC"
+
+
+class MessagesQuery(HistoryQuery, AnyFlowQuery):
+    """Any flow's messages, or all of the caller's."""
+
+    end_user_id: str | None = None
+    sender: str | None = None
+    sender_name: str | None = None
+
+
+class Messages:
+    """``/messages`` and ``/messages/{message_id}``."""
+
+    def __init__(self, store: SessionStore, access: Access) -> None:
+        self._store = store
+        self._access = access
+
+    async def read(self, request: Request, principal: Principal) -> Response:
+        """The newest messages, ordered for display."""
+        parser = Parser(request)
+        query = parser.query(MessagesQuery)
+        parser.check()
+        flow_id = query.flow_id
+        if flow_id is not None and (
+            is_virtual(flow_id) or not await self._access.may(principal, str(flow_id), "read")
+        ):
+            return messages_response([])
+        if problem := query.problem():
+            if flow_id is not None and not await self._store.has_flow(flow_id):
+                return messages_response([])
+            raise HTTPException(400, problem)
+        flows = [str(flow_id)] if flow_id is not None else await self.own_flows(principal)
+        window = await newest(
+            self._store,
+            flows,
+            query,
+            user_id=end_user(query.end_user_id) if query.end_user_id else None,
+            sender=query.sender or None,
+            sender_name=query.sender_name or None,
+        )
+        return messages_response(sorted_for_display(window, query.order_by, descending=query.descending))
+
+    async def update(self, request: Request, principal: Principal) -> Response:
+        """Change a message of one of the caller's flows."""
+        parser = Parser(request)
+        path = parser.path(MessagePath)
+        body = await parser.body(UPDATE_BODY)
+        parser.check()
+        found = await self._store.get(path.message_id, flows=await self.own_flows(principal))
+        if found is None or not await self._access.may(principal, found.flow_id, "write"):
+            raise HTTPException(404, "Message not found")
+        check_attachments(body.files, (principal.id, found.flow_id))
+        try:
+            message = await self._store.update(path.message_id, body.to_update(), flow_id=found.flow_id)
+        except MessageNotFoundError:  # deleted meanwhile
+            raise HTTPException(404, "Message not found") from None
+        return json_response(read_shape(message))
+
+    async def delete(self, request: Request, principal: Principal) -> Response:
+        """Delete messages by id; ids that are unknown or somebody else's are ignored."""
+        parser = Parser(request)
+        message_ids = await parser.body(MESSAGE_IDS)
+        parser.check()
+        if message_ids:
+            await self._store.delete_messages(message_ids, flows=await self.own_flows(principal))
+        return no_content()
+
+    async def own_flows(self, principal: Principal) -> list[str]:
+        return [flow for flow in await self._access.flows(principal) if not is_virtual(flow)]
+
+
+async def newest(
+    store: SessionStore,
+    flows: Iterable[str],
+    query: HistoryQuery,
+    *,
+    user_id: str | None = None,
+    sender: str | None = None,
+    sender_name: str | None = None,
+) -> list[bytes]:
+    """The window that a query asks for, newest first."""
+    session = query.session
+    if session is not None and not could_exist(session):
+        return []
+    return await store.recent_json(
+        flows,
+        session_id=session,
+        user_id=user_id,
+        sender=sender,
+        sender_name=sender_name,
+        limit=query.size,
+        offset=query.start,
+    )
+
+
+def could_exist(session_id: str) -> bool:
+    """Whether any session can have this id: what is only looked for is not an error."""
+    return (
+        1 <= len(session_id.encode("utf-8", "replace")) <= SESSION_ID_MAX_BYTES and "\x00" not in session_id
+    )
+
+
+def check_attachments(files: Iterable[str] | None, scopes: Iterable[str]) -> None:
+    """Files are ``<scope>/<file name>``, in the caller's or the flow's own scope (Langflow 1.13).
+
+    Raises:
+        HTTPException: 400, one is not.
+    """
+    allowed = {scope.casefold() for scope in scopes}
+    for file in files or ():
+        scope, _, name = file.partition("/")
+        absolute = PurePosixPath(file).is_absolute() or PureWindowsPath(file).drive
+        unsafe = not name or ".." in name or any(char in name for char in "/\\\x00")
+        if absolute or unsafe or scope.casefold() not in allowed:
+            raise HTTPException(400, "Message attachment is outside the permitted storage scope.")

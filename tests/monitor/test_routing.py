@@ -1,0 +1,75 @@
+"""What answers at which path, and how failures look."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from redis_sessions.errors import StoreUnavailableError
+from redis_sessions.store import SessionStore
+
+from .conftest import PATH
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .conftest import Connect
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("POST", f"{PATH}/messages", "GET"),
+        ("HEAD", f"{PATH}/messages/sessions", "GET"),
+        ("POST", f"{PATH}/messages/sessions", "GET"),
+        ("GET", f"{PATH}/messages/session/x", "PATCH"),
+        ("POST", f"{PATH}/messages/{uuid.uuid4()}", "PUT"),
+        ("POST", "/health", "GET"),
+    ],
+)
+async def test_a_wrong_method_is_told_the_first_right_one(
+    client: httpx.AsyncClient, method: str, path: str, allow: str
+) -> None:
+    answer = await client.request(method, path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, allow)
+    if method != "HEAD":
+        assert answer.json() == {"detail": "Method Not Allowed"}
+
+
+async def test_health_needs_no_credentials_and_no_store(connect: Connect) -> None:
+    store = SessionStore.from_url("memory://")  # never opened
+    client = await connect(store)
+
+    answer = await client.get("/health", headers={"host": "probe.example"})
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_a_store_that_is_away_is_503_and_says_that_nothing_was_changed(connect: Connect) -> None:
+    async with SessionStore.from_url(f"memory://{uuid.uuid4().hex}") as store:
+        client = await connect(store)
+
+        async def away() -> None:
+            raise StoreUnavailableError("redis://secret@host is away")
+
+        # The real thing, a server that goes away, is in test_live.py; here the wording.
+        store._parts.calls.read = lambda *_: away()  # type: ignore[method-assign, assignment]
+        answer = await client.get(f"{PATH}/messages/sessions")
+
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert "nothing was changed" in answer.json()["detail"]
+        assert "secret" not in answer.text
+
+
+def test_the_store_needs_no_web_framework() -> None:
+    code = (
+        "import sys; sys.modules['starlette'] = None; import redis_sessions; "
+        "assert 'redis_sessions.monitor' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from redis_sessions import MessageUpdate, NewMessage
+from tests.support.talk import FLOW, at, nothing_changes, say, texts
+
+if TYPE_CHECKING:
+    from redis_sessions import SessionStore
+
+
+async def test_deleted_messages_are_gone_and_others_stay(store: SessionStore) -> None:
+    stored = [await say(store, str(number)) for number in range(5)]
+    deleted = await store.delete_messages([stored[3].id, stored[1].id])
+
+    assert deleted == [stored[3].id, stored[1].id]
+    assert await texts(store) == ["0", "2", "4"]
+    assert await store.get_many([stored[1].id, stored[2].id]) == [None, stored[2]]
+
+
+async def test_ids_that_are_not_there_are_passed_over(store: SessionStore) -> None:
+    message, deleted = await say(store), await say(store)
+    await store.delete_messages([deleted.id])
+
+    assert await store.delete_messages([uuid4(), message.id, deleted.id]) == [message.id]
+
+
+async def test_an_id_given_twice_is_deleted_once(store: SessionStore) -> None:
+    message = await say(store)
+
+    assert await store.delete_messages([message.id, message.id.upper()]) == [message.id]
+
+
+async def test_deleting_no_messages_does_nothing(store: SessionStore) -> None:
+    await say(store)
+    async with nothing_changes(store):
+        assert await store.delete_messages([]) == []
+
+
+async def test_messages_of_several_sessions_and_flows_are_deleted_together(store: SessionStore) -> None:
+    stored = [
+        await say(store, session=session, flow=flow) for session in ("a", "b") for flow in ("one", "two")
+    ]
+    kept = [await say(store, "kept", session=session, flow="one") for session in ("a", "b")]
+    ids = [message.id for message in stored]
+
+    assert await store.delete_messages(ids) == ids
+    assert await store.history("one", "a") == [kept[0]]
+    assert await store.flows() == ["one"]
+
+
+@pytest.mark.parametrize("where", [{"flow_id": "two"}, {"flows": ["two"]}, {"flows": []}])
+async def test_messages_are_deleted_in_the_named_flows_only(
+    store: SessionStore, where: dict[str, str]
+) -> None:
+    message = await say(store, flow="one")
+    await say(store, flow="two")
+    async with nothing_changes(store):
+        assert await store.delete_messages([message.id], **where) == []  # type: ignore[arg-type]
+
+
+async def test_adopted_and_edited_messages_are_deleted(store: SessionStore) -> None:
+    message = await say(store, id=uuid4())
+    await store.update(message.id, MessageUpdate(text="new"))
+    await say(store, "kept")
+
+    assert await store.delete_messages([message.id]) == [message.id]
+    assert await texts(store) == ["kept"]
+    assert await store.get(message.id) is None
+
+
+async def test_more_messages_than_one_script_takes_are_deleted(store: SessionStore) -> None:
+    batch = [NewMessage(text="x", sender="U", sender_name="A", session_id="chat") for _ in range(1_000)]
+    stored = [*await store.append_many(FLOW, batch), *await store.append_many(FLOW, batch[:100])]
+    ids = [message.id for message in stored]
+
+    assert await store.delete_messages(ids[:-1]) == ids[:-1]
+    assert await store.history(FLOW, "chat") == [stored[-1]]
+
+
+async def test_a_session_goes_with_its_last_message(store: SessionStore) -> None:
+    messages = [await say(store), await say(store)]
+    await say(store, "kept", "other")
+    await store.delete_messages([message.id for message in messages])
+
+    assert await store.sessions(FLOW) == ["other"]
+    assert await store.history(FLOW, "chat") == []
+
+
+async def test_a_session_whose_newest_message_is_deleted_is_listed_by_the_one_before(
+    store: SessionStore,
+) -> None:
+    await say(store, session="a", timestamp=at(1))
+    await say(store, session="b", timestamp=at(2))
+    newest = await say(store, session="a", timestamp=at(3))
+    await store.delete_messages([newest.id])
+
+    assert await store.sessions(FLOW) == ["b", "a"]
+
+
+async def test_a_session_is_deleted_with_everything_in_it(store: SessionStore) -> None:
+    messages = [await say(store), await say(store, id=uuid4()), await say(store)]
+    await store.update(messages[0].id, MessageUpdate(text="new"))
+
+    assert await store.delete_session(FLOW, "chat") == 3
+    assert await store.history(FLOW, "chat") == []
+    assert await store.get_many([message.id for message in messages]) == [None] * 3
+    assert await store.sessions(FLOW) == []
+
+
+async def test_deleting_a_session_that_is_not_there_does_nothing(store: SessionStore) -> None:
+    await say(store)
+    async with nothing_changes(store):
+        assert await store.delete_session(FLOW, "other") == 0
+        assert await store.delete_session("elsewhere", "chat") == 0
+
+
+async def test_a_deleted_session_starts_afresh(store: SessionStore) -> None:
+    old = await say(store, "old")
+    await store.update(old.id, MessageUpdate(text="edited"))
+    await store.delete_session(FLOW, "chat")
+    new = await say(store, "new", timestamp=old.timestamp)
+
+    assert await store.history(FLOW, "chat") == [new]
+    assert await store.get(old.id) is None
+
+
+async def test_a_session_is_deleted_in_its_flow_only(store: SessionStore) -> None:
+    await say(store, flow="one")
+    await say(store, flow="two")
+    await store.delete_session("one", "chat")
+
+    assert await texts(store, flow="two") == ["hello"]
+
+
+async def test_a_merged_session_is_deleted_with_all_ids_that_it_took_over(store: SessionStore) -> None:
+    one, two = await say(store, session="one", id=uuid4()), await say(store, session="two", id=uuid4())
+    await say(store, "kept", "other")
+    await store.rename_session(FLOW, "one", "two")
+
+    assert await store.delete_session(FLOW, "two") == 2
+    assert await store.get_many([one.id, two.id]) == [None, None]
+    again = await say(store, session="one", id=one.id)
+    assert await store.get(one.id) == again
+
+
+async def test_deleting_a_session_is_two_calls_whatever_its_length(store: SessionStore) -> None:
+    await say(store, "kept", "other")
+    for _ in range(10):
+        await say(store)
+    before = store.counters.calls
+    await store.delete_session(FLOW, "chat")
+
+    assert store.counters.calls - before == 2
