@@ -59,14 +59,15 @@ class Appender:
 
     async def append(self, keys: FlowKeys, messages: Sequence[NewMessage], owner: str) -> list[Message]:
         """Store messages; session by session all or none. Returns them in the order given."""
-        by_session: dict[str, list[int]] = {}
-        prepared = []
-        for place, message in enumerate(messages):
-            session = limits.session_id(
-                message.session_id if message.session_id is not None else keys.flow_id
+        if len(messages) == 1:
+            [message] = messages
+            return await self._append_session(
+                keys, _session_of(message, keys), [self._prepare(message)], owner
             )
-            by_session.setdefault(session, []).append(place)
-            prepared.append(self._prepare(message))
+        by_session: dict[str, list[int]] = {}
+        for place, message in enumerate(messages):
+            by_session.setdefault(_session_of(message, keys), []).append(place)
+        prepared = [self._prepare(message) for message in messages]
         for places in by_session.values():
             if len(places) > self._settings.max_batch:
                 most = self._settings.max_batch
@@ -113,7 +114,8 @@ class Appender:
         # Decoded before it is sent: what cannot be read back is not stored.
         drafts = [_readable(keys, session, item) for item in group]
         attempt = self._calls.begin()
-        await self._refuse_present(keys, group, attempt)
+        if any(item.alias for item in group):
+            await self._refuse_present(keys, group, attempt)
         registered = False
         numbers: tuple[int, ...] = ()
         candidates = [draw_number(keys.flow_id)]
@@ -149,7 +151,7 @@ class Appender:
         if registered:
             await self._registry.confirm(keys.flow_id, owner, attempt)
         for draft, place in zip(drafts, entries, strict=True):
-            _set(draft, "raw_id", str(place).encode())
+            _set(draft, "raw_id", place)
         return drafts
 
     async def _refuse_present(self, keys: FlowKeys, group: Sequence[Prepared], attempt: Attempt) -> None:
@@ -178,6 +180,10 @@ class Appender:
         """As :meth:`forget`, with the numbers that the record has; also for a name without a record."""
         record = await self._reader.record(keys, session, attempt)
         return await self.forget(keys, session, record.numbers if record else (), attempt)
+
+
+def _session_of(message: NewMessage, keys: FlowKeys) -> str:
+    return limits.session_id(keys.flow_id if message.session_id is None else message.session_id)
 
 
 def _present(alias: bytes) -> MessageExistsError:

@@ -78,8 +78,9 @@ def encode(message: NewMessage | Message, changes: Mapping[str, Any] | None = No
     properties, properties_raw = _show_properties(message.properties)
     blocks = message.content_blocks
     shown_blocks = project_content_blocks(blocks) if blocks else blocks
-    head = {"sender": message.sender, "sender_name": message.sender_name}
     shown = {
+        "sender": message.sender,
+        "sender_name": message.sender_name,
         "context_id": message.context_id,
         "text": message.text,
         "files": json.dumps(_replace_surrogates(message.files)) if message.files else "[]",
@@ -101,7 +102,9 @@ def encode(message: NewMessage | Message, changes: Mapping[str, Any] | None = No
         rest["properties"] = properties_raw
     if shown_blocks != blocks:
         rest["content_blocks"] = blocks
-    return b"\n".join((_to_json(rest), _to_json(head)[:-1], b"," + _to_json(shown)[1:]))
+    # The seam's text stands nowhere earlier: inside of a string its quotes would be escaped.
+    body = _to_json(shown).replace(_SEAM[1:], _SEAM, 1)
+    return (_to_json(rest) if rest else b"{}") + b"\n" + body
 
 
 def _show_properties(properties: Properties | None) -> tuple[Any, Any]:
@@ -225,22 +228,23 @@ def splice(flow_id: str, session_id: str, entries: Sequence[RawEntry]) -> list[b
 def splice_page(
     flow_id: str, session_id: str, page: Sequence[Any], numbers: Container[int]
 ) -> list[bytes] | None:
-    """:func:`splice` for a page of stream entries as Redis sends them, all of them plain.
+    """:func:`splice` for stream entries as Redis sends them, all of them plain; in reverse order.
 
     None when any is not: late, adopted, foreign, corrupt, or before 2001. The hottest loop of the package:
     what can be done once, or for all entries at once, is.
     """
     before_time = b'","flow_id":' + to_json(flow_id) + b',"timestamp":"'
-    seam = _session_seam(session_id)
+    session = b',"session_id":' + to_json(session_id)
+    growth = len(session) - 1
     tails: dict[bytes, bytes] = {}
     seconds: dict[bytes, bytes] = {}
     spliced: list[bytes] = []
     join = b"".join
+    entries = page[::-1]
     try:
-        times = [int(entry[0][:16]) for entry in page]
-        digits = hexlify(struct.pack(f">{len(times)}Q", *times))
+        digits = hexlify(struct.pack(f">{len(entries)}Q", *[int(entry[0][:16]) for entry in entries]))
         at = 1
-        for raw_id, (name, body) in page:
+        for raw_id, (name, body) in entries:
             tail = tails.get(raw_id[16:])
             if tail is None:
                 dash, seq = raw_id[16:17], int(raw_id[17:])
@@ -250,9 +254,9 @@ def splice_page(
             second = seconds.get(raw_id[:10])
             if second is None:
                 second = seconds[raw_id[:10]] = wire_second(int(raw_id[:10])).encode()
-            start = body.find(_OBJECT) + 2
-            head, cut, rest = body[start:].partition(_SEAM)
-            if name != b"b" or start == 1 or not cut:
+            start = body.find(b"\n") + 2
+            shown = body[start:].replace(b"\n", session, 1)
+            if name != b"b" or shown[:9] != b'"sender":' or len(shown) != len(body) - start + growth:
                 return None
             spliced.append(
                 join(
@@ -267,9 +271,7 @@ def splice_page(
                         second,
                         raw_id[10:16],
                         b' UTC",',
-                        head,
-                        seam,
-                        rest,
+                        shown,
                     )
                 )
             )

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_CLOCK_MARGIN_US = 60_000_000
+"""How far clocks may have drifted apart since they were compared."""
+_EVER_US = 1 << 62
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.02, max=0.5)
+_LAST_START = 0.05
+"""Seconds before the deadline after which no further attempt begins: it would only be cut off, and leave
+open what the attempts before it had settled."""
 
 
 class Counters:
@@ -101,6 +107,23 @@ class Calls:
         self.connection = connection
         self.counters = Counters()
         self._deadline = deadline
+        self._last_start = min(_LAST_START, deadline / 10)
+        self._certain_offset_us: int | None = None
+
+    def note_server_time(self, seconds: int, microseconds: int) -> None:
+        """Remember what Redis's clock showed just now."""
+        shown = seconds * 1_000_000 + microseconds
+        self._certain_offset_us = shown - time.monotonic_ns() // 1_000 - _CLOCK_MARGIN_US
+
+    def certain_us(self) -> int:
+        """A time in µs that Redis's clock has certainly passed.
+
+        Spares a script its TIME: only a message later than this has to be compared with the clock itself.
+        Far in the past when nothing is known of the clock.
+        """
+        if self._certain_offset_us is None:
+            return -_EVER_US
+        return time.monotonic_ns() // 1_000 + self._certain_offset_us
 
     def begin(self) -> Attempt:
         return Attempt(self._deadline)
@@ -112,7 +135,7 @@ class Calls:
             StoreUnavailableError: Redis did not answer within the deadline, or refused.
         """
         attempt = attempt or Attempt(self._deadline)
-        return await self._run(operation, attempt, writes=False)
+        return await self._run(lambda _: operation(), attempt, writes=False)
 
     async def write(self, operation: Callable[[Attempt], Awaitable[T]], attempt: Attempt) -> T:
         """Run an operation that hands ``attempt.token`` and ``attempt.elapsed_ms`` to its script.
@@ -120,19 +143,21 @@ class Calls:
         Raises:
             StoreUnavailableError: as for :meth:`read`; tells whether the write may have happened.
         """
-        return await self._run(lambda: operation(attempt), attempt, writes=True)
+        return await self._run(operation, attempt, writes=True)
 
-    async def _run(self, operation: Callable[[], Awaitable[T]], attempt: Attempt, *, writes: bool) -> T:
+    async def _run(
+        self, operation: Callable[[Attempt], Awaitable[T]], attempt: Attempt, *, writes: bool
+    ) -> T:
         self.counters.calls += 1
         try:
             if attempt.remaining >= self.connection.attempt_timeout:
-                return await operation()  # each attempt has that timeout of its own: transport.py
+                return await operation(attempt)  # each attempt has that timeout of its own: transport.py
             async with asyncio.timeout(max(attempt.remaining, 0.001)):
-                return await operation()
+                return await operation(attempt)
         except REDIS_FAULTS as cause:
             await self._after_fault(cause, attempt, writes=writes)
         retrying = tenacity.AsyncRetrying(
-            wait=lambda state: min(_BACKOFF(state), max(attempt.remaining, 0)),
+            wait=lambda state: self._pause(state, attempt),
             retry=tenacity.retry_never,  # only TryAgain is tried again
             reraise=True,
         )
@@ -141,10 +166,10 @@ class Calls:
                 attempt.number += 1
                 self.counters.retries += 1
                 if turn.retry_state.attempt_number == 1:
-                    await asyncio.sleep(min(_BACKOFF(turn.retry_state), max(attempt.remaining, 0)))
+                    await asyncio.sleep(self._pause(turn.retry_state, attempt))
                 try:
                     async with asyncio.timeout(max(attempt.remaining, 0.001)):
-                        result = await operation()
+                        result = await operation(attempt)
                 except REDIS_FAULTS as cause:
                     await self._after_fault(cause, attempt, writes=writes)
                     raise tenacity.TryAgain from cause
@@ -158,7 +183,7 @@ class Calls:
         self.counters.faults[name] = self.counters.faults.get(name, 0) + 1
         if writes and fault.maybe_done:
             attempt.may_have_happened()
-        if not fault.retry or attempt.remaining <= 0:
+        if not fault.retry or attempt.remaining <= self._last_start:
             raise fault.error(writes and attempt.unknown) from cause
         if fault.unreachable or attempt.number > 1:
             try:
@@ -167,6 +192,9 @@ class Calls:
             except REDIS_FAULTS as second:
                 if attempt.remaining <= 0:
                     raise fault.error(writes and attempt.unknown) from second
+
+    def _pause(self, state: tenacity.RetryCallState, attempt: Attempt) -> float:
+        return min(_BACKOFF(state), max(attempt.remaining - self._last_start, 0))
 
 
 def unknown_outcome() -> StoreUnavailableError:

@@ -35,8 +35,7 @@ message and no credential is ever part of one. The cause (redis-py's own excepti
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,8 +105,8 @@ class FeedGapError(RedisSessionsError):
         super().__init__(message)
         self.resume_after = resume_after
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), resume_after=self.resume_after), self.args
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, {"resume_after": self.resume_after})
 
 
 class BatchError(RedisSessionsError):
@@ -124,8 +123,8 @@ class BatchError(RedisSessionsError):
         self.stored = list(stored)
         self.failed = dict(failed)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), stored=self.stored, failed=self.failed), self.args
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, {"stored": self.stored, "failed": self.failed})
 
 
 class ConfigurationError(RedisSessionsError, ValueError):
@@ -174,3 +173,10 @@ class OutOfMemoryError(StoreUnavailableError):
 
 class ReadOnlyError(StoreUnavailableError):
     """Only a read-only replica, or a server that refuses writes, answered until the deadline."""
+
+
+def _rebuild(
+    kind: type[RedisSessionsError], args: tuple[object, ...], options: dict[str, object]
+) -> RedisSessionsError:
+    """Unpickle an error with keyword-only arguments."""
+    return kind(*args, **options)

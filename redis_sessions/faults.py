@@ -166,9 +166,9 @@ def _answered(cause: BaseException, text: str) -> Fault:
         False,
         True,
         False,
-        lambda _: StoreUnavailableError(
+        lambda unknown: StoreUnavailableError(
             "Redis answered with an error that this package does not know; its text is in __cause__",
-            write_may_have_happened=True,
+            write_may_have_happened=unknown,
         ),
     )
 

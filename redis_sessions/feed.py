@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from redis_sessions.transport import Transport
 
 _BEGINNING = "0-0"
-_EVENT_ID = re.compile(r"\d{1,20}-\d{1,20}\Z")
+_EVENT_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}\Z")
+_LARGEST = 2**64 - 1
 _ENTRIES = 200
 _GAP = (
     "the change feed no longer reaches back to this place: read the state afresh, "
@@ -71,7 +72,7 @@ class Feed:
         """
         if after is None:
             cursor = await self.last(keys)
-        elif _EVENT_ID.match(after):
+        elif _EVENT_ID.match(after) and max(EntryId.parse(after)) <= _LARGEST:
             cursor = after
             (at_cursor,) = await self._calls.read(
                 lambda: self._transport.run(keys.feed, ("XRANGE", keys.feed, after, after))
@@ -112,7 +113,10 @@ class Feed:
         changes: list[_Change | Event] = []
         for raw_id, flat in batch:
             fields = dict(zip(flat[::2], flat[1::2], strict=True))
-            changes += self._changes(keys, raw_id.decode(), fields)
+            try:
+                changes += self._changes(keys, raw_id.decode(), fields)
+            except (KeyError, ValueError) as error:  # not an event of ours
+                self._reader.report_corrupt(keys.feed, raw_id, type(error).__name__)
         if session is not None:
             changes = [seen for change in changes if (seen := _as_seen_by(session, change)) is not None]
         wanted = [change for change in changes if isinstance(change, _Change) and change.type != "deleted"]

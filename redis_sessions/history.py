@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from redis_sessions.body import CorruptEntryError
 from redis_sessions.reader import to_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from redis_sessions.appending import Appender
     from redis_sessions.calls import Attempt, Calls
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from redis_sessions.keys import FlowKeys
     from redis_sessions.models import Message
     from redis_sessions.reader import Entry, Reader
-    from redis_sessions.transport import Transport
+    from redis_sessions.transport import Command, Transport
 
 
 class History:
@@ -172,6 +173,50 @@ class History:
             if len(page) < size:
                 return found
             start, size = start + size, min(size * 2, 64)
+
+    async def version(self, keys: FlowKeys, session: str | None) -> bytes | None:
+        """Names the state of a flow, or of one session: equal names, equal messages. None: it has no name.
+
+        It is the feed's last event, with its token. A time to live takes messages away without an event: a
+        session's log is asked for, and a flow has no name then.
+        """
+        commands: list[Command] = [
+            ("XREVRANGE", keys.feed, "+", "-", "COUNT", 1),
+            ("HGET", keys.ids, b"ttl"),
+        ]
+        if session is not None:
+            commands.append(("EXISTS", keys.log(session)))
+        newest, expiring, *alive = await self._calls.read(lambda: self._transport.run(keys.feed, *commands))
+        if not newest or (expiring and not alive):
+            return None
+        event_id, fields = newest[0]
+        token = dict(zip(fields[::2], fields[1::2], strict=True)).get(b"t", b"")
+        return b"%b %b %d" % (event_id, token, alive[0] if alive else 1)
+
+    async def pages(self, keys: FlowKeys, session: str, size: int) -> AsyncGenerator[list[Entry], None]:
+        """All entries of a session, oldest first, ``size`` or so at a time; no more are in memory.
+
+        The way back is walked first, to find where the pages begin. What is stored meanwhile may be missing,
+        what is deleted may be there; nothing is there twice.
+        """
+        bounds: list[tuple[int, EntryId] | None] = [None]
+        while True:
+            entries = (await self._reader.newest(keys, session, size, before=bounds[-1])).entries
+            if entries:
+                bounds.append(entries[-1].order)
+            if len(entries) < size:
+                break
+        for upper, lower in reversed(list(pairwise(bounds))):
+            page: list[Entry] = []
+            while True:
+                entries = (await self._reader.newest(keys, session, size, before=upper)).entries
+                inside = [entry for entry in entries if lower is not None and entry.order >= lower]
+                page += inside
+                # More than a page is there when messages with old timestamps came meanwhile.
+                if len(inside) < len(entries) or len(entries) < size:
+                    break
+                upper = entries[-1].order
+            yield page[::-1]
 
     async def scored_sessions(self, keys: FlowKeys, limit: int, offset: int) -> list[tuple[str, int]]:
         """As :meth:`sessions`, each with the µs of its last entry."""

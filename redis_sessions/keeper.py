@@ -1,7 +1,7 @@
 """The process beside an embedded server: starts it, and stops it when nobody uses its folder any more.
 
-A program of its own that runs on the standard library alone: ``python -I -S keeper.py BINARY FOLDER``.
-It detaches itself and ends with status 0 once the server process runs, with status 3 when another keeper
+A program of its own that runs on the standard library alone: ``python -I -S keeper.py BINARY FOLDER``,
+to be run in a session of its own. It goes into the background and ends with status 0 once the server process runs, with status 3 when another keeper
 has the folder, and with status 1 and a reason on its standard output when the server cannot be started.
 
 Nobody has to tell it anything, so that nothing is left over when somebody is killed:
@@ -58,7 +58,6 @@ def main(binary: str, folder: str) -> int:
         sys.stdout.write(reason)
         return 1 if reason else 0
     os.close(outcome)
-    os.setsid()
     try:
         server = start(binary, folder, held)
     except OSError as error:

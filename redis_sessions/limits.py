@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -10,13 +11,14 @@ from redis_sessions.errors import InvalidInputError, TooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from uuid import UUID
 
     from pydantic import BaseModel
 
 SESSION_ID_MAX_BYTES = 2_048
 FLOW_ID_MAX_BYTES = 128
 OWNER_MAX_BYTES = 128
+LARGEST_COUNT = 2**53
+"""Redis takes no more than 64 bits; nothing is that long."""
 
 
 def session_id(value: str | UUID) -> str:
@@ -60,7 +62,10 @@ def vertex_id(value: str) -> str:
 
 
 def _name(what: str, value: str | UUID, most: int) -> str:
-    text = str(value) if not isinstance(value, str) else value
+    if not isinstance(value, str | UUID):
+        msg = f"{what} is text or a UUID"
+        raise InvalidInputError(msg)
+    text = str(value)
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -81,8 +86,8 @@ def count(name: str, value: int, least: int) -> int:
     Raises:
         InvalidInputError
     """
-    if type(value) is not int or value < least:
-        msg = f"{name} is a whole number of at least {least}"
+    if type(value) is not int or not least <= value <= LARGEST_COUNT:
+        msg = f"{name} is a whole number of at least {least}, and at most 2^53"
         raise InvalidInputError(msg)
     return value
 

@@ -93,12 +93,12 @@ class NewMessage(BaseModel):
     run_id: Name | None = None
     id: Name | None = None
     context_id: str | None = None
-    files: list[str] = []
+    files: list[str] = Field(default_factory=list)
     error: bool = False
     edit: bool = False
     properties: Properties | None = None
     category: str = "message"
-    content_blocks: list[dict[str, Any]] = []
+    content_blocks: list[dict[str, Any]] = Field(default_factory=list)
     session_metadata: dict[str, Any] | None = None
     duration: float | None = None
 

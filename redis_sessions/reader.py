@@ -354,7 +354,6 @@ class Reader:
                 record = Record.parse(record_now)
                 page = None if record.lateness else splice_page(keys.flow_id, session, raw, record.numbers)
                 if page is not None:
-                    page.reverse()
                     return page
         return await self.newest_as(self.to_wire, keys, session, limit, before=before, first_trip=first_trip)
 

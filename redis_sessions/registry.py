@@ -2,7 +2,7 @@
 
 The sets of flows and of an owner's flows are in other slots than the flows. A flow is entered before its
 first write and taken out after its last deletion; what a crash leaves half way is an empty registration.
-The owner in the flow's own shard is the truth: a listing drops a flow whose shard names somebody else.
+The owner in the flow's own shard is the truth: a listing drops a flow whose shard does not name them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from redis_sessions.errors import StoreUnavailableError
+from redis_sessions.errors import StoreUnavailableError, WrongTypeError
 
 if TYPE_CHECKING:
     from redis_sessions.calls import Attempt, Calls
@@ -33,64 +33,81 @@ class Registry:
     async def add(self, flow_id: str, owner: str, attempt: Attempt | None = None) -> None:
         """Enter a flow, and under its owner unless that is ``""``. May be repeated."""
         name = flow_id.encode()
-        commands: list[tuple[bytes, Command]] = [(self._keys.flows, ("SADD", self._keys.flows, name))]
-        if owner:
-            key = self._keys.owner(owner)
-            commands.append((key, ("SADD", key, name)))
-        await self._calls.write(lambda _: self._transport.scatter(commands), attempt or self._calls.begin())
+        sets = [self._keys.flows, *([self._keys.owner(owner)] if owner else [])]
+        attempt = attempt or self._calls.begin()
+        if len(sets) > 1:
+            # A wrong type at one of them shows before the other is changed.
+            lengths: list[tuple[bytes, Command]] = [(key, ("SCARD", key)) for key in sets]
+            await self._calls.read(lambda: self._transport.scatter(lengths), attempt)
+        commands: list[tuple[bytes, Command]] = [(key, ("SADD", key, name)) for key in sets]
+        await self._calls.write(lambda _: self._transport.scatter(commands), attempt)
 
-    async def confirm(self, flow_id: str, owner: str) -> None:
+    async def confirm(self, flow_id: str, owner: str, attempt: Attempt | None = None) -> None:
         """Enter a flow again after its first write.
 
         Another process may have taken it out in between, after deleting what was there before. The write is
         done: a failure here is logged, not raised.
         """
         try:
-            await self.add(flow_id, owner)
-        except StoreUnavailableError as error:
+            await self.add(flow_id, owner, attempt)
+        except (StoreUnavailableError, WrongTypeError) as error:
             logger.warning("flow not confirmed in the registry: flow=%s error=%s", flow_id, error)
 
-    async def remove(self, keys: FlowKeys, owner: str) -> None:
+    async def remove(self, keys: FlowKeys, owner: str, attempt: Attempt | None = None) -> None:
         """Take out a flow that was found empty, unless it has come back meanwhile.
 
         A failure leaves an empty registration, which listing tolerates: it is logged, not raised.
         """
+        attempt = attempt or self._calls.begin()
         try:
-            await self.forget_owner(keys.flow_id, owner)
+            await self.forget_owner(keys.flow_id, owner, attempt)
             name = keys.flow_id.encode()
             await self._calls.write(
-                lambda _: self._transport.run(self._keys.flows, ("SREM", self._keys.flows, name)),
-                self._calls.begin(),
+                lambda _: self._transport.run(self._keys.flows, ("SREM", self._keys.flows, name)), attempt
             )
             exists, present = await self._calls.read(
                 lambda: self._transport.run(
                     keys.ids,
                     ("EXISTS", keys.ids, keys.builds, keys.transactions),
                     ("HGET", keys.ids, b"owner"),
-                )
+                ),
+                attempt,
             )
             if exists:
-                await self.add(keys.flow_id, (present or b"").decode())
-        except StoreUnavailableError as error:
+                await self.add(keys.flow_id, (present or b"").decode(), attempt)
+        except (StoreUnavailableError, WrongTypeError) as error:
             logger.warning("empty flow left in the registry: flow=%s error=%s", keys.flow_id, error)
 
-    async def forget_owner(self, flow_id: str, owner: str) -> None:
+    async def release(self, keys: FlowKeys, owner: str, attempt: Attempt) -> None:
+        """Take a flow out of its former owner's set, unless it was given back meanwhile.
+
+        A failure leaves a registration that listing passes over: it is logged, not raised.
+        """
+        try:
+            await self.forget_owner(keys.flow_id, owner, attempt)
+            if owner and await self.owner_of(keys, attempt) == owner:
+                await self.add(keys.flow_id, owner, attempt)
+        except (StoreUnavailableError, WrongTypeError) as error:
+            logger.warning("flow left with its former owner: flow=%s error=%s", keys.flow_id, error)
+
+    async def forget_owner(self, flow_id: str, owner: str, attempt: Attempt) -> None:
         """Take a flow out of an owner's set; nothing for ``""``."""
         if not owner:
             return
         key = self._keys.owner(owner)
         await self._calls.write(
-            lambda _: self._transport.run(key, ("SREM", key, flow_id.encode())), self._calls.begin()
+            lambda _: self._transport.run(key, ("SREM", key, flow_id.encode())), attempt
         )
 
-    async def flows(self, owner: str | None = None) -> list[str]:
+    async def flows(self, owner: str | None = None, attempt: Attempt | None = None) -> list[str]:
         """All flows, or an owner's, by id."""
         key = self._keys.flows if owner is None else self._keys.owner(owner)
         names: set[str] = set()
         cursor = b"0"
         while True:
             (reply,) = await self._calls.read(
-                lambda cursor=cursor: self._transport.run(key, ("SSCAN", key, cursor, "COUNT", _PAGE))  # type: ignore[misc]
+                lambda cursor=cursor: self._transport.run(key, ("SSCAN", key, cursor, "COUNT", _PAGE)),  # type: ignore[misc]
+                attempt,
             )
             cursor = reply[0]
             names.update(name.decode() for name in reply[1])
@@ -123,5 +140,5 @@ class Registry:
             ]
             owners = await self._calls.read(lambda commands=commands: self._transport.scatter(commands))  # type: ignore[misc]
             wanted = owner.encode()
-            mine += [flow for flow, present in zip(page, owners, strict=True) if present in (None, wanted)]
+            mine += [flow for flow, present in zip(page, owners, strict=True) if present == wanted]
         return mine

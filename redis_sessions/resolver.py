@@ -54,7 +54,7 @@ class Resolver:
     ) -> dict[str, Located]:
         """The messages that are in ``flows`` (None: in all registered flows), by canonical id."""
         attempt = attempt or self._calls.begin()
-        candidates = sorted(set(flows)) if flows is not None else await self._registry.flows()
+        candidates = sorted(set(flows)) if flows is not None else await self._registry.flows(attempt=attempt)
         found: dict[str, Located] = {}
         missing = list(dict.fromkeys(message_ids))
         for likely in (True, False):

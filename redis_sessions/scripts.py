@@ -25,7 +25,7 @@ from redis_sessions.errors import (
 from redis_sessions.ids import EntryId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from redis_sessions.calls import Attempt, Calls
     from redis_sessions.keys import FlowKeys
@@ -47,6 +47,7 @@ NAMES = (
 )
 MAX_NUMBERS = 64
 """Session numbers that a session may have: one, and one more for every merge into it."""
+_EXACT_US = 1 << 52
 MAX_ENTRIES = 1_000
 """Entries that one delete_messages script takes."""
 MAX_BUILDS = 1_000
@@ -128,14 +129,14 @@ class Scripts:
         self,
         keys: FlowKeys,
         session: str,
-        messages: Iterable[tuple[int, bytes, bytes]],
+        messages: Sequence[tuple[int, bytes, bytes]],
         *,
         owner: str,
         registered: bool,
         numbers: Sequence[int],
         candidates: Sequence[int],
         attempt: Attempt,
-    ) -> list[EntryId]:
+    ) -> list[bytes]:
         """Store (timestamp in µs, adopted id as 16 bytes or empty, body) each; their entry ids in order.
 
         Raises:
@@ -155,11 +156,13 @@ class Scripts:
         tail: list[Any] = []
         for message in messages:
             tail += message
+        certain = self._calls.certain_us() + limits.max_ahead_us
+        latest = max(messages)[0]
         fixed = (
             owner.encode(),
             limits.ttl_ms,
             limits.max_messages,
-            limits.max_ahead_us,
+            b"" if latest <= certain < _EXACT_US else limits.max_ahead_us,
             limits.max_events,
             limits.feed_ttl_ms,
             _join(numbers),
@@ -174,7 +177,7 @@ class Scripts:
             attempt,
         )
         if status == b"APPENDED":
-            return _entry_ids(rest[0])
+            return rest[0].split(b",")
         attempt.settle()
         _refuse(status, keys)
         raise _stale(status, rest)
@@ -509,8 +512,8 @@ class Scripts:
         )
 
 
-def _join(numbers: Iterable[int]) -> bytes:
-    return ",".join(map(str, numbers)).encode()
+def _join(numbers: Sequence[int]) -> bytes:
+    return ",".join(map(str, numbers)).encode() if numbers else b""
 
 
 def _entry_ids(text: bytes) -> list[EntryId]:

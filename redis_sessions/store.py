@@ -43,12 +43,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from datetime import datetime, timedelta
 
-    from redis_sessions.calls import Counters
+    from redis_sessions.calls import Attempt, Counters
     from redis_sessions.connection import Connection
     from redis_sessions.ids import EntryId
     from redis_sessions.models import Event, Properties, Transaction, VertexBuild
 
     Id = str | UUID
+
+
+_EXPORT_PAGE = 200
 
 
 class SessionStore:
@@ -139,6 +142,11 @@ class SessionStore:
         """Calls, retries, faults and corrupt entries since the store was opened."""
         return self._parts.calls.counters
 
+    @property
+    def round_trips(self) -> int:
+        """Round trips to Redis since the store was opened."""
+        return self._parts.transport.round_trips
+
     async def ping(self) -> None:
         """Return when Redis answers.
 
@@ -213,7 +221,10 @@ class SessionStore:
         if edit:
             fields["edit"] = edit
         message = limits.validated(NewMessage, fields)
-        return (await self.append_many(flow_id, [message], owner=owner))[0]
+        parts = self._parts
+        keys = parts.keys.flow(limits.flow_id(flow_id))
+        whose = limits.owner(owner) if owner is not None else ""
+        return (await parts.appender.append(keys, [message], whose))[0]
 
     async def append_many(
         self, flow_id: Id, messages: Iterable[NewMessage], *, owner: Id | None = None
@@ -356,7 +367,7 @@ class SessionStore:
             for group in groups.values():
                 for first in range(0, len(group), MAX_ENTRIES):
                     some = group[first : first + MAX_ENTRIES]
-                    gone = await self._delete_some(some)
+                    gone = await self._delete_some(some, attempt)
                     if gone is None:
                         waiting += [place.entry.message_id for place in some]
                     else:
@@ -365,18 +376,18 @@ class SessionStore:
                 attempt.check_contention("a session of these messages")
         return [message_id for message_id in wanted if message_id in deleted]
 
-    async def _delete_some(self, some: Sequence[Located]) -> set[str] | None:
+    async def _delete_some(self, some: Sequence[Located], attempt: Attempt) -> set[str] | None:
         """Delete messages of one session; None when it has moved."""
         parts = self._parts
         keys, session, _ = some[0]
         by_place: dict[EntryId, str] = {place.entry.place: place.entry.message_id for place in some}
-        attempt = parts.calls.begin()
+        attempt.settle()  # of the session before: each has its own token in the feed
         try:
             removed = await parts.scripts.delete_messages(keys, session, list(by_place), attempt=attempt)
         except StaleError:
             return None
         if removed.emptied is not None:
-            await parts.registry.remove(keys, removed.emptied)
+            await parts.registry.remove(keys, removed.emptied, attempt)
         return {by_place[place] for place in removed.entries}
 
     async def delete_session(self, flow_id: Id, session_id: Id) -> int:
@@ -401,7 +412,7 @@ class SessionStore:
                 attempt.check_contention("the session")
                 continue
             if removed.emptied is not None:
-                await parts.registry.remove(keys, removed.emptied)
+                await parts.registry.remove(keys, removed.emptied, attempt)
             return removed.count
 
     async def rename_session(self, flow_id: Id, old: Id, new: Id) -> RenameResult:
@@ -461,7 +472,7 @@ class SessionStore:
                 owner = await parts.scripts.drop_flow(keys, attempt=attempt)
             except StaleError:
                 continue
-            await parts.registry.remove(keys, owner)
+            await parts.registry.remove(keys, owner, attempt)
             return count
 
     async def set_owner(self, flow_id: Id, owner: Id | None) -> None:
@@ -470,17 +481,19 @@ class SessionStore:
         keys = parts.keys.flow(limits.flow_id(flow_id))
         wanted = limits.owner(owner) if owner is not None else ""
         attempt = parts.calls.begin()
+        # Before the flow's first write, which this may be. Listing goes by the owner in the shard: what a
+        # crash leaves in the set of another shows the flow to nobody.
+        await parts.registry.add(keys.flow_id, wanted, attempt)
         while True:
             present = await parts.registry.owner_of(keys, attempt) or ""
-            if present != wanted:
-                # Out of the former owner's set first: a crash hides the flow, and never shows it to both.
-                await parts.registry.forget_owner(keys.flow_id, present)
             try:
                 await parts.scripts.set_owner(keys, present, wanted, attempt=attempt)
             except StaleError:
                 attempt.check_contention("the flow's owner")
                 continue
-            await parts.registry.add(keys.flow_id, wanted, attempt)
+            if present != wanted:
+                await parts.registry.release(keys, present, attempt)
+                await parts.registry.confirm(keys.flow_id, wanted, attempt)
             return
 
     # --- reading ---------------------------------------------------------------------------------
@@ -606,8 +619,7 @@ class SessionStore:
         }
         wanted = {name: value for name, value in values.items() if value is not None}
         if session is not None and len(shards) == 1 and not wanted:
-            reader = parts.reader
-            shown = await reader.newest_json(shards[0], session, limit + offset)
+            shown = await self.history_json(shards[0].flow_id, session, limit=limit + offset)
             return shown[::-1][offset:]
         found = await parts.overview.newest(shards, session, limit + offset, wanted)
         return parts.overview.to_wire(found[offset:])
@@ -624,6 +636,27 @@ class SessionStore:
         accept = (lambda entry: entry.place.number in numbers) if result.outcome == "merged" else None
         window = await parts.reader.newest(keys, session, sys.maxsize, accept=accept)
         return parts.reader.to_wire(keys, session, window.entries[::-1])
+
+    async def export_json(self, flow_id: Id, session_id: Id) -> AsyncGenerator[bytes, None]:
+        """All messages of a session, oldest first, as in :meth:`history_json`; some hundred are in memory.
+
+        What is stored while it runs may be missing.
+        """
+        parts = self._parts
+        keys = parts.keys.flow(limits.flow_id(flow_id))
+        session = limits.session_id(session_id)
+        async for page in parts.history.pages(keys, session, _EXPORT_PAGE):
+            for shown in parts.reader.to_wire(keys, session, page):
+                yield shown
+
+    async def version(self, flow_id: Id, session_id: Id | None = None) -> bytes | None:
+        """Names the state of a flow, or of one session: while it is the same, so are all their messages.
+
+        One small command. None when the state has no name, as after a day without writes.
+        """
+        parts = self._parts
+        session = limits.session_id(session_id) if session_id is not None else None
+        return await parts.history.version(parts.keys.flow(limits.flow_id(flow_id)), session)
 
     async def sessions_of(
         self,
@@ -763,7 +796,7 @@ class _Parts:
                 max_ahead_us=to_ms(settings.max_ahead) * us,
                 max_merge=settings.max_merge,
                 max_events=settings.feed_max_events,
-                feed_ttl_ms=to_ms(settings.feed_ttl),
+                feed_ttl_ms=to_ms(max(settings.feed_ttl, 2 * settings.deadline)),  # for retries
                 max_transactions=settings.max_transactions,
             ),
         )

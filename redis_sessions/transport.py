@@ -29,6 +29,7 @@ Command = tuple[Any, ...]
 
 
 _TIMEOUT = "no answer from Redis in time"
+_NO_CONNECTION = "Timeout connecting to server"
 
 
 class Transport:
@@ -39,6 +40,7 @@ class Transport:
         self.round_trips = 0
         self._client = connection.client
         self._timeout = connection.attempt_timeout
+        self._overseer = _Overseer(self._timeout)
         self._leases = _Leases(self._client.connection_pool) if isinstance(self._client, Redis) else None
 
     async def run(self, key: bytes, *commands: Command) -> list[Any]:
@@ -88,18 +90,25 @@ class Transport:
             await self._leases.aclose()
 
     async def _run_leased(self, commands: Sequence[Command]) -> list[Any]:
-        leases = self._leases
+        leases, overseer = self._leases, self._overseer
         assert leases is not None  # noqa: S101 - for the type checker
+        connection = leases.idle()
+        if connection is None:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    connection = await leases.new()
+            except TimeoutError:
+                raise RedisTimeoutError(_NO_CONNECTION) from None
+        task = overseer.watch()
         try:
-            # One timeout for the whole attempt: redis-py's own, around each step, cost as much as they guard.
-            async with asyncio.timeout(self._timeout):
-                connection = leases.idle() or await leases.new()
-                try:
-                    return await _exchange(connection, commands)
-                finally:
-                    leases.give_back(connection)
-        except TimeoutError:
-            raise RedisTimeoutError(_TIMEOUT) from None
+            return await _exchange(connection, commands)
+        except asyncio.CancelledError:
+            if overseer.has_cancelled(task):
+                raise RedisTimeoutError(_TIMEOUT) from None
+            raise
+        finally:
+            overseer.leave(task)
+            leases.give_back(connection)
 
     async def _run_in_cluster(self, client: Cluster, key: bytes, commands: Sequence[Command]) -> list[Any]:
         try:
@@ -112,6 +121,50 @@ class Transport:
                 # A slot on the move: redis-py follows redirections, one command at a time.
                 replies[place] = _as_sent(await client.execute_command(*commands[place]))
         return replies
+
+
+class _Overseer:
+    """Cancels exchanges that take longer than a timeout (seconds), up to a twentieth late.
+
+    One timer for all of them: a timer for each costs as much as a tenth of the exchange.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._running: dict[asyncio.Task[Any], tuple[float, int]] = {}
+        self._cancelled: set[asyncio.Task[Any]] = set()
+        self._ticking = False
+
+    def watch(self) -> asyncio.Task[Any]:
+        """Begin to watch the current task."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None  # noqa: S101 - for the type checker
+        self._running[task] = (loop.time(), task.cancelling())
+        if not self._ticking:
+            self._ticking = True
+            loop.call_later(self._timeout / 20, self._tick, loop)
+        return task
+
+    def has_cancelled(self, task: asyncio.Task[Any]) -> bool:
+        """Whether a CancelledError in the task is this overseer's, and nobody else's too."""
+        return task in self._cancelled and task.uncancel() <= self._running[task][1]
+
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        """Watch the task no longer."""
+        del self._running[task]
+        self._cancelled.discard(task)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._ticking = bool(self._running)
+        if not self._ticking:
+            return
+        latest_start = loop.time() - self._timeout
+        for task, (started, _) in self._running.items():
+            if started <= latest_start and task not in self._cancelled:
+                self._cancelled.add(task)
+                task.cancel()
+        loop.call_later(self._timeout / 20, self._tick, loop)
 
 
 class _Leases:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -169,7 +170,10 @@ async def test_it_listens_on_a_socket_only_and_asks_for_a_password(folder: Path)
         await stranger.aclose()
 
 
-async def test_nobody_else_can_read_the_folder_or_see_the_password(folder: Path) -> None:
+async def test_nobody_else_can_read_the_folder_or_see_the_password(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_SESSIONS_PASSWORD", "hunter2")
     async with connected(folder):
         assert permissions(folder) == 0o700
         files = names_in(folder)
@@ -180,6 +184,7 @@ async def test_nobody_else_can_read_the_folder_or_see_the_password(folder: Path)
         assert len(processes(folder)) == 2
         for pid in processes(folder):
             assert password not in shown_to_others(pid)
+            assert "hunter2" not in shown_to_others(pid)
 
 
 async def test_a_path_too_long_for_a_socket_gets_a_loopback_port(folder: Path) -> None:
@@ -275,7 +280,9 @@ async def test_processes_share_a_server_until_the_last_has_ended(folder: Path) -
         assert first.say("SET k v") == "True"
         assert second.say("GET k") == "b'v'"
         server = server_of(folder)
+        started = time.monotonic()
         first.close()
+        assert time.monotonic() - started < embedded.STOP_TIMEOUT / 2
         assert second.say("GET k") == "b'v'"
         assert server_of(folder) == server
         second.close()

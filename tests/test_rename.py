@@ -166,10 +166,10 @@ async def test_late_messages_are_exact_after_a_merge(store: SessionStore) -> Non
 
 
 async def test_a_merged_session_goes_on_after_the_later_of_both(store: SessionStore) -> None:
+    await say(store, "old", "old", timestamp=at(2))
     newest = await say(store, "newest", "old", timestamp=at(9))
     await say(store, "new", "new", timestamp=at(1))
     await store.delete_messages([newest.id])
-    await say(store, "old", "old", timestamp=at(2))
     await store.rename_session(FLOW, "old", "new")
     again = await say(store, "again", "new", timestamp=at(9))
 

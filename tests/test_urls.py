@@ -157,6 +157,7 @@ MISTAKES = [
     (f"redis://host<{SECRET}", "character.*" + ENCODE),
     (f"redis://:%ff{SECRET}@host", "UTF-8"),
     (f"redis+sentinel://:{SECRET}/{SECRET}@host/service", ENCODE),
+    (f"redis+sentinel://user:123/{SECRET}@host/0", ENCODE),  # 123 is a port, and the rest a service?
     (f"redis+cluster://:{SECRET}@a,:{SECRET}@b", ENCODE),
     (f"unix://:{SECRET}/{SECRET}@/run/redis.sock", ENCODE),
     (f"unix://:{SECRET}@{SECRET}@/run/redis.sock", ENCODE),

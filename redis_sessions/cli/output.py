@@ -75,9 +75,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, wide: str) -
     from rich.table import Table
     from rich.text import Text
 
+    page = _Page()
     fitted = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(
-        file=sys.stdout, width=None if fitted else _PIPE_WIDTH, markup=False, emoji=False, highlight=False
+        file=page,
+        width=None if fitted else _PIPE_WIDTH,
+        force_terminal=sys.stdout.isatty(),
+        markup=False,
+        emoji=False,
+        highlight=False,
     )
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in columns:
@@ -86,9 +92,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, wide: str) -
         )
     for row in rows:
         grid.add_row(*map(Text, row))
-    with console.capture() as captured:
-        console.print(grid)
-    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    console.print(grid)
+    say("\n".join(line.rstrip() for line in page.getvalue().splitlines()))
+
+
+class _Page(io.StringIO):
+    """Collects what rich prints for stdout, whose encoding decides which lines a table has."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return sys.stdout.encoding or "utf-8"
 
 
 def say(text: str) -> None:
@@ -110,6 +123,12 @@ def notice(text: str) -> None:
 def report(text: str, hint: str | None = None) -> None:
     """An error: what happened, and what to do."""
     notice(f"error: {text}" + (f"\nhint: {hint}" if hint else ""))
+
+
+def confirmed(question: str) -> bool:
+    """Whether the person at the terminal says yes. Nothing of the question is on stdout."""
+    print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def as_json(message: Message) -> dict[str, Any]:

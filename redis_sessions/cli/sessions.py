@@ -9,7 +9,7 @@ import typer
 from redis_sessions.cli.exits import Exit, fail
 from redis_sessions.cli.missing import no_flow, no_session
 from redis_sessions.cli.options import Deadline, Flow, Json, Prefix, Url, Where
-from redis_sessions.cli.output import dump, excerpt, moment, notice, say, sender, table, visible
+from redis_sessions.cli.output import confirmed, dump, excerpt, moment, notice, say, sender, table, visible
 from redis_sessions.cli.running import run
 from redis_sessions.errors import SessionNotFoundError
 
@@ -191,7 +191,7 @@ def delete(
                 "give --yes to delete without a question",
             )
         question = run(where, lambda store: _question(store, flow, session))
-        if not typer.confirm(question, err=True):
+        if not confirmed(question):
             fail(Exit.NOT_FOUND, "not confirmed: nothing was deleted")
     if session is None:
         count = run(where, lambda store: _delete_all(store, flow))

@@ -58,10 +58,7 @@ if tonumber(ARGV[5]) > now[1] * 1000000 + now[2] + tonumber(ARGV[6]) then
   return { 'AHEAD', string.format('%.0f', now[1] * 1000000 + now[2]) }
 end
 
-local added, failure = add_entry(transactions, {}, '0', tonumber(ARGV[5]), { 'i', id, 'b', ARGV[8] })
-if not added then
-  return failure
-end
+add_entry(transactions, {}, '0', ARGV[5], 'i', id, 'b', ARGV[8])
 redis.call('XTRIM', transactions, 'MAXLEN', '=', ARGV[7])
 if owner ~= '' and not present then
   redis.call('HSET', ids, 'owner', owner)

@@ -17,7 +17,7 @@
     5  owner         bytes   who the flow must belong to; empty: anyone
     6  ttl_ms        int     time to live of the session; 0: leave it
     7  max_messages  int     entries the session keeps; 0: all
-    8  max_ahead_us  int     how far ahead of TIME a message may be
+    8  max_ahead_us  int     how far ahead of TIME a message may be; empty: none can be
     9  max_events    int     length of the feed
    10  feed_ttl_ms   int     time to live of the feed
    11  numbers       text    session numbers of KEYS 7…, comma separated
@@ -30,7 +30,7 @@
     OWNER         the flow belongs to somebody else
     UNREGISTERED  the flow is new, or has no owner yet: register it, then try again
     EXPIRED       the session's record: its log has expired; forget it, then try again
-    AHEAD         Redis's time in µs: a message is too far ahead of it
+    AHEAD         a message is too far ahead of Redis's time
     EXISTS        the adopted id that is there already; the session that its message is in
     NUMBERS       the session's numbers: an adopted set is needed that is not among KEYS
     TAKEN         every candidate names a session already
@@ -60,14 +60,18 @@ if owner ~= '' and present and present ~= owner then
   return { 'OWNER' }
 end
 
-local now = redis.call('TIME')
--- Above 2^53 the µs of an entry would not be exact.
-local latest_allowed = math.min(now[1] * 1000000 + now[2] + ARGV[8], 9007199254740000)
+if ARGV[8] ~= '' then
+  local now = redis.call('TIME')
+  -- Above 2^53 the µs of an entry would not be exact.
+  local latest_allowed = math.min(now[1] * 1000000 + now[2] + ARGV[8], 9007199254740000)
+  for i = 13, #ARGV, 3 do
+    if tonumber(ARGV[i]) > latest_allowed then
+      return { 'AHEAD' }
+    end
+  end
+end
 local adopting = false
 for i = 13, #ARGV, 3 do
-  if tonumber(ARGV[i]) > latest_allowed then
-    return { 'AHEAD', string.format('%.0f', now[1] * 1000000 + now[2]) }
-  end
   if ARGV[i + 1] ~= '' then
     adopting = true
     local address = redis.call('HGET', aliases, ARGV[i + 1])
@@ -119,7 +123,11 @@ if excess > 0 then
   for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', math.min(excess, math.max(length, 1)))) do
     local alias = field_of(entry, 'i')
     if alias and not adopted_of[number_of(entry[1])] then
-      return { 'NUMBERS', parse_record(record) }
+      local numbers = record and parse_record(record) or ''
+      if string.find(',' .. numbers .. ',', ',' .. number_of(entry[1]) .. ',', 1, true) then
+        return { 'NUMBERS', numbers }
+      end
+      alias = nil -- not an entry of ours
     end
     trimmed[#trimmed + 1] = { entry[1], alias }
   end

@@ -5,5 +5,15 @@ Needs the extra ``monitor``. ``monitor_app(store)`` can be served alone or mount
 
 from redis_sessions.monitor.access import Access, KeyAccess, OpenAccess, Principal, hash_key, new_key
 from redis_sessions.monitor.app import monitor_app
+from redis_sessions.monitor.langflow_access import LangflowAccess
 
-__all__ = ["Access", "KeyAccess", "OpenAccess", "Principal", "hash_key", "monitor_app", "new_key"]
+__all__ = [
+    "Access",
+    "KeyAccess",
+    "LangflowAccess",
+    "OpenAccess",
+    "Principal",
+    "hash_key",
+    "monitor_app",
+    "new_key",
+]

@@ -192,6 +192,19 @@ def virtual_flow_id(principal: Principal, source_flow_id: UUID) -> str:
     return str(uuid5(NAMESPACE_DNS, f"user:{principal.id}_{source_flow_id}"))
 
 
+async def may_see(store: SessionStore, access: Access, principal: Principal, flow_id: UUID) -> bool:
+    """Whether a flow is there, is not a shared one's, and may be read by the caller."""
+    if is_virtual(flow_id) or not await access.may(principal, str(flow_id), "read"):
+        return False
+    return await store.has_flow(flow_id)
+
+
+async def visible_flow(store: SessionStore, access: Access, principal: Principal, flow_id: UUID) -> None:
+    """Raises HTTPException 404 for a flow that is unknown or not the caller's."""
+    if not await may_see(store, access, principal, flow_id):
+        raise HTTPException(404, "Flow not found")
+
+
 def _host_name(request: HTTPConnection) -> str:
     host = request.headers.get("host", "")
     return host[: host.find("]") + 1].strip("[]") if host.startswith("[") else host.partition(":")[0]

@@ -10,11 +10,17 @@ from starlette.routing import Route
 from redis_sessions.monitor.access import OpenAccess
 from redis_sessions.monitor.builds import Builds
 from redis_sessions.monitor.errors import HANDLERS
+from redis_sessions.monitor.export import Export
 from redis_sessions.monitor.health import Health
+from redis_sessions.monitor.live import Live
 from redis_sessions.monitor.messages import Messages
+from redis_sessions.monitor.metrics import Metrics
+from redis_sessions.monitor.openapi import document
 from redis_sessions.monitor.sessions import Sessions
 from redis_sessions.monitor.shared import Shared
+from redis_sessions.monitor.surroundings import MIDDLEWARE
 from redis_sessions.monitor.transactions import Transactions
+from redis_sessions.monitor.wire import json_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,30 +35,41 @@ if TYPE_CHECKING:
     Endpoint = Callable[[Request, Principal], Awaitable[Response]]
 
 PREFIX = "/api/v1/monitor"
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""Room for a message of ``max_message_bytes`` with every character escaped."""
 
 
-def monitor_app(store: SessionStore, *, access: Access | None = None) -> ASGIApp:
+def monitor_app(
+    store: SessionStore, *, access: Access | None = None, max_body_bytes: int = MAX_BODY_BYTES
+) -> ASGIApp:
     """Langflow's monitor endpoints over ``store``, which must be open while requests are answered.
 
     Args:
         access: who may see what. Without it :class:`OpenAccess`: callers on this machine see everything,
             others nothing.
+        max_body_bytes: the longest request body; a longer one is answered 413.
     """
     access = access if access is not None else OpenAccess(store)
     messages, sessions, shared = Messages(store, access), Sessions(store, access), Shared(store)
-    builds, transactions, health = Builds(store, access), Transactions(store, access), Health(store)
+    builds, transactions = Builds(store, access), Transactions(store, access)
+    health, metrics = Health(store), Metrics(store)
+    live, export = Live(store, access, metrics), Export(store, access)
 
     def route(method: str, path: str, endpoint: Endpoint) -> Route:
         async def authenticated(request: Request) -> Response:
             return await endpoint(request, await access.authenticate(request))
 
-        return ExactRoute(method, PREFIX + path, authenticated)
+        made = ExactRoute(method, PREFIX + path, authenticated)
+        made.app = metrics.timed(method, PREFIX + path, made.app)
+        return made
 
     # In Langflow's order: of several paths that fit, the first one answers 405.
     routes = [
         route("GET", "/builds", builds.read),
         route("DELETE", "/builds", builds.delete),
         route("GET", "/messages/sessions", sessions.read),
+        route("GET", "/messages/stream", live.read),
+        route("GET", "/messages/export", export.read),
         route("GET", "/messages", messages.read),
         route("DELETE", "/messages", messages.delete),
         route("PUT", "/messages/{message_id}", messages.update),
@@ -66,8 +83,17 @@ def monitor_app(store: SessionStore, *, access: Access | None = None) -> ASGIApp
         route("PATCH", "/messages/shared/session/{old_session_id}", shared.rename),
         route("GET", "/transactions", transactions.read),
         ExactRoute("GET", "/health", health.alive),
+        ExactRoute("GET", "/ready", health.ready),
+        ExactRoute("GET", "/metrics", metrics.show),
+        ExactRoute("GET", "/openapi.json", _describe),
     ]
-    return Starlette(routes=routes, exception_handlers=HANDLERS)
+    app = Starlette(routes=routes, exception_handlers=HANDLERS, middleware=MIDDLEWARE)
+    app.state.max_body_bytes = max_body_bytes
+    return app
+
+
+async def _describe(_: Request) -> Response:
+    return json_response(document(PREFIX))
 
 
 class ExactRoute(Route):

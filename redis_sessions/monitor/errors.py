@@ -4,7 +4,7 @@
 error                          answer
 =============================  ====================================================================
 InvalidRequestError            422, a list of {type, loc, msg[, ctx]} without what was sent
-InvalidInputError              422, its text
+InvalidInputError              422, likewise, its text as the msg
 NotFoundError                  404
 ConflictError                  409: a merge over the limit, others were faster
 StoreUnavailableError          503 with Retry-After; says whether the write may have happened
@@ -97,7 +97,7 @@ def http_error(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
 
 
-def store_error(_: Request, error: Exception) -> Response:
+def store_error(request: Request, error: Exception) -> Response:
     """The store's errors say what happened and what to do, and hold no text and no credential."""
     match error:
         case StoreUnavailableError(write_may_have_happened=maybe):
@@ -106,14 +106,16 @@ def store_error(_: Request, error: Exception) -> Response:
             if maybe:
                 detail = "The session store did not answer in time; the change may have been made."
             return JSONResponse({"detail": detail}, 503, headers={"Retry-After": str(RETRY_AFTER_S)})
-        case InvalidInputError():
-            status = 422
+        case InvalidInputError():  # a message over its limits; what else can be wrong, params.py has seen
+            return invalid_request(
+                request, InvalidRequestError([{"type": "value_error", "loc": ("body",), "msg": str(error)}])
+            )
         case NotFoundError():
             status = 404
         case ConflictError():
             status = 409
         case _:
-            return server_error(_, error)
+            return server_error(request, error)
     return JSONResponse({"detail": str(error)}, status)
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote
 
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from redis_sessions.errors import MessageNotFoundError
 from redis_sessions.limits import SESSION_ID_MAX_BYTES
 from redis_sessions.monitor.access import is_virtual
+from redis_sessions.monitor.paging import cursor_of, entity_tag, is_fresh, next_page
 from redis_sessions.monitor.params import (
     MESSAGE_IDS,
     UPDATE_BODY,
     AnyFlowQuery,
+    Cursor,
     MessagePath,
     Parser,
     Window,
@@ -30,9 +35,9 @@ from redis_sessions.monitor.wire import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from uuid import UUID
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from redis_sessions.monitor.access import Access, Principal
     from redis_sessions.store import SessionStore
@@ -66,11 +71,25 @@ class HistoryQuery(Window):
 
 
 class MessagesQuery(HistoryQuery, AnyFlowQuery):
-    """Any flow's messages, or all of the caller's."""
+    """Any flow's messages, or all of the caller's. ``before`` is beyond Langflow: a cursor."""
 
     end_user_id: str | None = None
     sender: str | None = None
     sender_name: str | None = None
+    before: Cursor | None = None
+
+    @property
+    def is_one_history(self) -> bool:
+        """Whether this is a session's messages, all of them, by time: what can be paged by cursor."""
+        narrowed = self.end_user_id or self.sender or self.sender_name or self.offset
+        return bool(self.flow_id and self.session_id and self.order_by == "timestamp" and not narrowed)
+
+    @model_validator(mode="after")
+    def _pages_a_history(self) -> Self:
+        if self.before and not self.is_one_history:
+            kind, text = "before", "before needs flow_id and session_id, and no filter, offset or order_by"
+            raise PydanticCustomError(kind, text)
+        return self
 
 
 class Messages:
@@ -94,16 +113,38 @@ class Messages:
             if flow_id is not None and not await self._store.has_flow(flow_id):
                 return messages_response([])
             raise HTTPException(400, problem)
-        flows = [str(flow_id)] if flow_id is not None else await self.own_flows(principal)
-        window = await newest(
-            self._store,
-            flows,
-            query,
-            user_id=end_user(query.end_user_id) if query.end_user_id else None,
-            sender=query.sender or None,
-            sender_name=query.sender_name or None,
-        )
-        return messages_response(sorted_for_display(window, query.order_by, descending=query.descending))
+        headers: dict[str, str] = {}
+        # The state is named before it is read: a change in between makes the name old, never the answer.
+        if flow_id is not None and (version := await self._version(flow_id, query)):
+            headers = {"etag": entity_tag(version), "cache-control": "private, no-cache"}
+            if is_fresh(request, headers["etag"]):
+                return Response(status_code=304, headers=headers)
+        if flow_id is not None and query.before and query.session:
+            window = await self._page(str(flow_id), query.session, query)
+        else:
+            window = await newest(
+                self._store,
+                [str(flow_id)] if flow_id is not None else await self.own_flows(principal),
+                query,
+                user_id=end_user(query.end_user_id) if query.end_user_id else None,
+                sender=query.sender or None,
+                sender_name=query.sender_name or None,
+            )
+        if query.is_one_history and len(window) == query.size:
+            cursor = await cursor_of(self._store, str(flow_id), window[-1])
+            headers |= next_page(request, cursor) if cursor else {}
+        shown = sorted_for_display(window, query.order_by, descending=query.descending)
+        return messages_response(shown, headers)
+
+    async def _version(self, flow_id: UUID, query: HistoryQuery) -> bytes | None:
+        session = query.session
+        return None if session and not could_exist(session) else await self._store.version(flow_id, session)
+
+    async def _page(self, flow_id: str, session: str, query: MessagesQuery) -> list[bytes]:
+        if not could_exist(session):
+            return []
+        page = await self._store.history_json(flow_id, session, limit=query.size, before=query.before)
+        return page[::-1]
 
     async def update(self, request: Request, principal: Principal) -> Response:
         """Change a message of one of the caller's flows."""

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from redis_sessions import limits
 from redis_sessions.errors import InvalidInputError
+from redis_sessions.ids import from_cursor
 from redis_sessions.models import MessageUpdate, Properties, Source, Usage
 from redis_sessions.monitor.errors import InvalidRequestError
 
@@ -44,6 +45,19 @@ def _session_id(value: str) -> str:
 
 SessionId = Annotated[str, AfterValidator(_session_id)]
 """A session id that is to be stored. One that is only looked for may be anything."""
+
+
+def _cursor(value: str) -> str:
+    try:
+        if value:
+            from_cursor(value)
+    except InvalidInputError as error:
+        kind = "cursor"
+        raise PydanticCustomError(kind, "{problem}", {"problem": str(error)}) from None
+    return value
+
+
+Cursor = Annotated[str, AfterValidator(_cursor)]
 
 
 class Window(BaseModel):
@@ -151,7 +165,7 @@ class Parser:
 
     async def body(self, adapter: TypeAdapter[T]) -> T:
         """The JSON body; anything else is treated as FastAPI treats it: as bytes, which no model takes."""
-        raw = await self._request.body()
+        raw = await self._read()
         value: Any = None
         if raw:
             value = _load_json(raw) if _is_json(self._request.headers.get("content-type", "")) else raw
@@ -161,6 +175,21 @@ class Parser:
             )
             return cast("T", None)
         return self._validate("body", adapter, value)
+
+    async def _read(self) -> bytes:
+        """The body, read no further than it may be long. Raises HTTPException 413."""
+        most: int = self._request.app.state.max_body_bytes
+        announced = self._request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > most:
+            raise _too_large(most)
+        parts: list[bytes] = []
+        size = 0
+        async for part in self._request.stream():
+            size += len(part)
+            if size > most:
+                raise _too_large(most)
+            parts.append(part)
+        return b"".join(parts)
 
     def check(self) -> None:
         """Raises InvalidRequestError with every problem that was found."""
@@ -174,6 +203,10 @@ class Parser:
             for problem in error.errors(include_url=False):
                 self._problems.append({**problem, "loc": (source, *problem["loc"])})
             return cast("T", None)  # never seen: check() raises
+
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"The request body is over {most:,} bytes")
 
 
 def _is_json(content_type: str) -> bool:

@@ -16,7 +16,7 @@ from redis_sessions.clock import to_us, wire_time
 from redis_sessions.projection import project_content_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis_sessions.models import Message
 
@@ -28,9 +28,9 @@ def json_response(value: Any) -> Response:
     return Response(to_json(value, inf_nan_mode="null"), media_type=_JSON)
 
 
-def messages_response(spliced: Sequence[bytes]) -> Response:
+def messages_response(spliced: Sequence[bytes], headers: Mapping[str, str] | None = None) -> Response:
     """A list of messages that are JSON already."""
-    return Response(join(spliced), media_type=_JSON)
+    return Response(join(spliced), headers=headers, media_type=_JSON)
 
 
 def no_content() -> Response:

@@ -7,6 +7,8 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from redis.asyncio.cluster import RedisCluster
+
 from redis_sessions.keys import FlowKeys
 
 if TYPE_CHECKING:
@@ -57,13 +59,19 @@ def keys_of(store: SessionStore, flow: str = FLOW) -> FlowKeys:
     return FlowKeys(store.settings.prefix, flow)
 
 
+async def all_keys(store: SessionStore) -> list[bytes]:
+    """Every key under the store's prefix, on every node, sorted."""
+    raw: Any = store.connection.client
+    everywhere = {"target_nodes": RedisCluster.PRIMARIES} if isinstance(raw, RedisCluster) else {}
+    prefix = store.settings.prefix.encode() + b":"
+    return sorted(key for key in await raw.keys("*", **everywhere) if key.startswith(prefix))
+
+
 async def dump(store: SessionStore) -> dict[bytes, Any]:
     """Everything under all keys of the store's prefix: type, content, and whether it expires."""
     raw: Any = store.connection.client
     found = {}
-    for key in sorted(await raw.keys("*")):
-        if not key.startswith(store.settings.prefix.encode() + b":"):
-            continue
+    for key in await all_keys(store):
         kind = (await raw.type(key)).decode()
         content: Any
         if kind == "stream":

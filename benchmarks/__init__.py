@@ -1,0 +1,1 @@
+"""Measurements of this package against raw Redis commands; ``python -m benchmarks``."""

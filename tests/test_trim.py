@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from redis_sessions import MessageUpdate, NewMessage
+from redis_sessions.ids import draw_number
+from tests.support.talk import FLOW, all_keys, at, events_of, keys_of, say, texts
+
+if TYPE_CHECKING:
+    from redis_sessions import SessionStore
+    from tests.conftest import Backend, MakeStore
+
+keeping_three = pytest.mark.store_options(max_messages=3)
+
+
+@keeping_three
+async def test_a_session_keeps_its_newest_messages(store: SessionStore) -> None:
+    stored = [await say(store, str(number)) for number in range(5)]
+
+    assert await texts(store) == ["2", "3", "4"]
+    assert await store.get_many([message.id for message in stored[:3]]) == [None, None, stored[2]]
+
+
+@keeping_three
+async def test_each_session_is_trimmed_for_itself(store: SessionStore) -> None:
+    for number in range(4):
+        await say(store, str(number))
+    await say(store, session="other")
+
+    assert (len(await texts(store)), len(await texts(store, "other"))) == (3, 1)
+
+
+@keeping_three
+async def test_a_batch_over_the_length_keeps_its_last_messages(store: SessionStore) -> None:
+    await say(store, "before")
+    batch = [NewMessage(text=str(n), sender="U", sender_name="A", session_id="chat") for n in range(5)]
+    await store.append_many(FLOW, batch)
+
+    assert await texts(store) == ["2", "3", "4"]
+
+
+@keeping_three
+async def test_a_batch_of_adopted_messages_over_the_length_keeps_its_last(store: SessionStore) -> None:
+    batch = [
+        NewMessage(text=str(n), sender="U", sender_name="A", session_id="chat", id=str(uuid4()))
+        for n in range(5)
+    ]
+    stored = await store.append_many(FLOW, batch)
+
+    assert await store.history(FLOW, "chat") == stored[2:]
+    assert await store.get_many([message.id for message in stored]) == [None, None, *stored[2:]]
+
+
+@keeping_three
+async def test_edits_go_with_trimmed_messages(store: SessionStore, backend: Backend) -> None:
+    message = await say(store)
+    await store.update(message.id, MessageUpdate(text="new"))
+    for _ in range(3):
+        await say(store)
+
+    assert not await backend.raw(store).exists(keys_of(store).edits("chat"))
+
+
+@keeping_three
+async def test_adopted_ids_go_with_trimmed_messages(store: SessionStore, backend: Backend) -> None:
+    message = await say(store, id=uuid4())
+    for _ in range(3):
+        await say(store)
+
+    assert await store.get(message.id) is None
+    assert not await backend.raw(store).exists(keys_of(store).aliases)
+    assert not [key for key in await all_keys(store) if b":adopted:" in key]
+    await say(store, id=message.id)
+
+
+@keeping_three
+async def test_what_is_trimmed_of_a_merged_session_goes_with_its_ids(
+    store: SessionStore, make_store: MakeStore
+) -> None:
+    unlimited = await make_store()
+    stored = [
+        await say(unlimited, str(number), "one" if number % 2 else "two", id=uuid4()) for number in range(6)
+    ]
+    await unlimited.rename_session(FLOW, "one", "two")
+    await say(store, "new", "two")
+
+    assert await texts(store, "two") == ["4", "5", "new"]
+    assert await store.get_many([message.id for message in stored[:4]]) == [None] * 4
+
+
+@keeping_three
+async def test_a_lowered_limit_takes_hold_with_the_next_message(
+    store: SessionStore, make_store: MakeStore
+) -> None:
+    unlimited = await make_store()
+    for number in range(10):
+        await say(unlimited, str(number))
+    await say(store, "new")
+
+    assert await texts(store) == ["8", "9", "new"]
+
+
+@keeping_three
+async def test_one_write_trims_a_long_session_in_bounded_steps(
+    store: SessionStore, make_store: MakeStore, backend: Backend
+) -> None:
+    unlimited = await make_store()
+    batch = [NewMessage(text="x", sender="U", sender_name="A", session_id="chat") for _ in range(900)]
+    for _ in range(2):
+        await unlimited.append_many(FLOW, batch)
+    await say(store)
+    assert await backend.raw(store).xlen(keys_of(store).log("chat")) == 800
+    await say(store)
+
+    assert await backend.raw(store).xlen(keys_of(store).log("chat")) == 3
+
+
+@keeping_three
+async def test_reads_are_exact_while_late_messages_are_trimmed(store: SessionStore) -> None:
+    for moment in (5, 1, 4, 2, 6, 3):
+        await say(store, str(moment), timestamp=at(moment))
+
+    assert await texts(store) == ["2", "3", "6"]
+    assert await texts(store, limit=1) == ["6"]
+
+
+@keeping_three
+async def test_trimmed_messages_are_told_to_watchers(store: SessionStore) -> None:
+    stored = [await say(store, id=uuid4() if number else None) for number in range(5)]
+    events = await events_of(store, 7)
+
+    deleted = [event.message_id for event in events if event.type == "deleted"]
+    assert deleted == [stored[0].id, stored[1].id]
+
+
+@keeping_three
+async def test_foreign_entries_are_trimmed_like_others(store: SessionStore, backend: Backend) -> None:
+    await say(store, "1", timestamp=at(1))
+    place = f"{int(at(2).timestamp()) * 1_000_000}-{draw_number('other')}"
+    await backend.raw(store).xadd(keys_of(store).log("chat"), {"b": "?", "i": uuid4().bytes}, id=place)
+    for number in range(2, 5):
+        await say(store, str(number), timestamp=at(number))
+
+    assert await texts(store) == ["2", "3", "4"]
