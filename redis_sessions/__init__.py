@@ -38,7 +38,9 @@ from redis_sessions.models import (
     Properties,
     RenameResult,
     Source,
+    Transaction,
     Usage,
+    VertexBuild,
 )
 from redis_sessions.settings import Settings
 from redis_sessions.store import SessionStore
@@ -76,8 +78,10 @@ __all__ = [
     "StoreUnavailableError",
     "TLSError",
     "TooLargeError",
+    "Transaction",
     "UnsupportedServerError",
     "Usage",
+    "VertexBuild",
     "WrongTypeError",
 ]
 __version__ = "0.1.0"

@@ -7,6 +7,7 @@ tell the caller when the deadline has passed.
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import socket
 import ssl
@@ -40,6 +41,8 @@ REDIS_FAULTS: tuple[type[BaseException], ...] = (
 
 # Refused or timed out while connecting, or no free connection: nothing was sent.
 _NEVER_SENT = re.compile(r"connecting to|[Nn]o connection available|[Tt]oo many connections|No master found")
+# What servers put before an error that a script met: Redis 6.2, and any for an error that Lua raises.
+_IN_SCRIPT = re.compile(r"^(ERR )?(Error running script \(call to \w+\): )?(@?user_script: ?\d+: )+-?")
 # The server answered that it did nothing, and may do it later.
 _LATER = re.compile(
     r"^(-?)(LOADING|READONLY|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|NOSCRIPT|MISCONF|UNBLOCKED|MOVED|ASK)\b"
@@ -66,7 +69,7 @@ class Fault:
 
 def classify(cause: BaseException) -> Fault:
     """What a redis-py or socket exception means."""
-    text = str(cause)
+    text = _IN_SCRIPT.sub("", str(cause))
     if isinstance(cause, redis_errors.AuthenticationError | redis_errors.AuthorizationError) or (
         "WRONGPASS" in text or "NOAUTH" in text or "invalid username-password" in text
     ):
@@ -109,7 +112,7 @@ def _reason(cause: BaseException, text: str) -> str:
         r"name or service|getaddrinfo|nodename|resolution", low
     ):
         return "the host name does not resolve"
-    if "refused" in low:
+    if "refused" in low or re.search(rf"\b(error|errno) {errno.ECONNREFUSED}\b", low):
         return "the connection is refused"
     if isinstance(cause, redis_errors.MaxConnectionsError) or "connection available" in low:
         return "every connection of the pool is busy: raise max_connections"

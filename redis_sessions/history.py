@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from redis_sessions.transport import Command, Transport
 
 
+_SESSIONS = 64
+"""Sessions of a flow that one trip reads."""
+
+
 class History:
     """Reads over one or many sessions of a flow."""
 
@@ -132,47 +136,78 @@ class History:
         found: a session's score is the µs of its last entry, and no message is later than its entry.
         Entries below ``floor_us`` need not be returned.
         """
+        attempt = self._calls.begin()
+        lost: set[str] = set()
+        while True:
+            found, restarted, vanished = await self._recent_entries(keys, limit, floor_us, accept, attempt)
+            # What was renamed, or moved out of a session, may now be in one that was not looked into.
+            if not (restarted or vanished - lost) or attempt.remaining <= 0:
+                return found
+            lost |= vanished
+
+    async def _recent_entries(
+        self,
+        keys: FlowKeys,
+        limit: int,
+        floor_us: int,
+        accept: Callable[[str, Entry], bool] | None,
+        attempt: Attempt,
+    ) -> tuple[list[tuple[str, Entry]], bool, set[str]]:
+        """Also whether a session changed between the trips to it, and those that were listed and not there."""
         found: list[tuple[str, Entry]] = []
         seen: set[bytes] = set()
-        start, size = 0, 4
+        vanished: set[str] = set()
+        restarted = False
+        size, rounds = 4, 0
         count = self._reader.first_count(limit, filtered=accept is not None)
         while True:
+            # From the top each time: ranks shift when other sessions come, go, or become active.
             (scored,) = await self._calls.read(
-                lambda start=start, size=size: self._transport.run(  # type: ignore[misc]
-                    keys.sessions,
-                    ("ZREVRANGE", keys.sessions, start, start + size - 1, "WITHSCORES"),
-                )
+                lambda size=size: self._transport.run(  # type: ignore[misc]
+                    keys.sessions, ("ZREVRANGE", keys.sessions, 0, size - 1, "WITHSCORES")
+                ),
+                attempt,
             )
-            floor = max(floor_us, found[limit - 1][1].at if len(found) >= limit else 0)
-            page = [name for name, us in scored_pairs(scored) if us >= floor]
-            # A session that became active since the last page has pushed others into this one.
-            sessions = [name.decode() for name in page if name not in seen]
-            seen.update(page)
-            if not page:
-                return found
-            commands = [
-                command
-                for session in sessions
-                for command in self._reader.trip(keys, session, count, floor_us=floor)
-            ]
-            replies = commands and await self._calls.read(
-                lambda commands=commands: self._transport.run(keys.sessions, *commands)  # type: ignore[misc]
-            )
-            for place, session in enumerate(sessions):
-                window = await self._reader.newest(
-                    keys,
-                    session,
-                    limit,
-                    floor_us=floor,
-                    accept=accept and (lambda entry, session=session: accept(session, entry)),
-                    first_trip=replies[4 * place : 4 * place + 4],
+            listed = scored_pairs(scored)
+            fresh = [(name, us) for name, us in listed if name not in seen]
+            for first in range(0, len(fresh), _SESSIONS):
+                floor = _floor(found, limit, floor_us)
+                names = [name for name, us in fresh[first : first + _SESSIONS] if us >= floor]
+                if not names:
+                    break
+                sessions = [name.decode() for name in names]
+                commands = [
+                    command
+                    for session in sessions
+                    for command in self._reader.trip(keys, session, count, floor_us=floor)
+                ]
+                replies = await self._calls.read(
+                    lambda commands=commands: self._transport.run(keys.sessions, *commands),  # type: ignore[misc]
+                    attempt,
                 )
-                found += [(session, entry) for entry in window.entries]
-            found.sort(key=lambda pair: (pair[1].at, pair[1].place), reverse=True)
-            del found[limit:]
-            if len(page) < size:
-                return found
-            start, size = start + size, min(size * 2, 64)
+                for place, session in enumerate(sessions):
+                    window = await self._reader.newest(
+                        keys,
+                        session,
+                        limit,
+                        floor_us=floor,
+                        accept=accept and (lambda entry, session=session: accept(session, entry)),
+                        attempt=attempt,
+                        first_trip=replies[4 * place : 4 * place + 4],
+                    )
+                    found += [(session, entry) for entry in window.entries]
+                    restarted = restarted or window.restarted
+                    if window.record is None:
+                        vanished.add(session)
+                seen.update(names)
+                rounds += 1
+                if rounds > 1:  # of a session that was renamed, a message that was moved: as read last
+                    found = list({entry.message_id: (name, entry) for name, entry in found}.values())
+                found.sort(key=lambda pair: pair[1].order, reverse=True)
+                del found[limit:]
+            if len(listed) < size or listed[-1][1] < _floor(found, limit, floor_us):
+                return found, restarted, vanished
+            size = 2 * size + 4
 
     async def version(self, keys: FlowKeys, session: str | None) -> bytes | None:
         """Names the state of a flow, or of one session: equal names, equal messages. None: it has no name.
@@ -231,6 +266,11 @@ class History:
             page = [(name.decode(), us) for name, us in scored_pairs(scored)]
             if not expiring or not await self._forget_expired(keys, [name for name, _ in page], offset):
                 return page
+
+
+def _floor(found: Sequence[tuple[str, Entry]], limit: int, floor_us: int) -> int:
+    """Below which µs no entry is needed any more."""
+    return max(floor_us, found[limit - 1][1].at if len(found) >= limit else 0)
 
 
 def scored_pairs(reply: Sequence[Any]) -> list[tuple[bytes, int]]:

@@ -1,8 +1,9 @@
 """The process beside an embedded server: starts it, and stops it when nobody uses its folder any more.
 
-A program of its own that runs on the standard library alone: ``python -I -S keeper.py BINARY FOLDER``,
-to be run in a session of its own. It goes into the background and ends with status 0 once the server process runs, with status 3 when another keeper
-has the folder, and with status 1 and a reason on its standard output when the server cannot be started.
+A program of its own, on the standard library alone: ``python -I -S keeper.py BINARY FOLDER``, to be run
+in a session of its own. It goes into the background, and ends in the foreground with status 0 once the
+server process runs, with status 3 when another keeper has the folder, and with status 1 and a reason on
+its standard output when the server cannot be started.
 
 Nobody has to tell it anything, so that nothing is left over when somebody is killed:
 

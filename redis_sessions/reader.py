@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from redis_sessions.body import CorruptEntryError, decode, splice, splice_page
-from redis_sessions.errors import ContentionError
+from redis_sessions.errors import ContentionError, WrongTypeError
 from redis_sessions.ids import NUMBER_MASK, EntryId, to_message_id, to_uuid_text
 
 if TYPE_CHECKING:
@@ -43,8 +43,12 @@ class Record(NamedTuple):
 
     @classmethod
     def parse(cls, text: bytes) -> Record:
-        numbers, lateness, generation = text.split(b"|")
-        return cls(tuple(map(int, numbers.split(b","))), int(lateness), int(generation))
+        try:
+            numbers, lateness, generation = text.split(b"|")
+            return cls(tuple(map(int, numbers.split(b","))), int(lateness), int(generation))
+        except ValueError:
+            msg = "the record of a session holds something else; nothing was changed"
+            raise WrongTypeError(msg) from None
 
 
 class Entry(NamedTuple):
@@ -85,6 +89,8 @@ class Window(NamedTuple):
 
     entries: list[Entry]
     record: Record | None
+    restarted: bool = False
+    """The session changed between two trips, so that the read started over."""
 
 
 class _ChangedError(Exception):
@@ -117,11 +123,16 @@ class Reader:
         where the caller has them already.
         """
         attempt = attempt or self._calls.begin()
+        restarted = False
         while True:
             try:
-                return await self._newest(keys, session, limit, before, floor_us, accept, attempt, first_trip)
+                window = await self._newest(
+                    keys, session, limit, before, floor_us, accept, attempt, first_trip
+                )
+                return window._replace(restarted=True) if restarted else window
             except _ChangedError:
                 first_trip = None
+                restarted = True
                 if attempt.remaining <= 0:
                     msg = "the session kept changing during the read, until the deadline: try again"
                     raise ContentionError(msg) from None

@@ -481,11 +481,11 @@ class SessionStore:
         keys = parts.keys.flow(limits.flow_id(flow_id))
         wanted = limits.owner(owner) if owner is not None else ""
         attempt = parts.calls.begin()
-        # Before the flow's first write, which this may be. Listing goes by the owner in the shard: what a
-        # crash leaves in the set of another shows the flow to nobody.
-        await parts.registry.add(keys.flow_id, wanted, attempt)
         while True:
             present = await parts.registry.owner_of(keys, attempt) or ""
+            # Before the flow's first write, which this may be. Listing goes by the owner in the shard: what
+            # a crash leaves in the set of another shows the flow to nobody.
+            await parts.registry.add(keys.flow_id, wanted, attempt)
             try:
                 await parts.scripts.set_owner(keys, present, wanted, attempt=attempt)
             except StaleError:

@@ -325,7 +325,9 @@ class Machine(RuleBasedStateMachine):
         messages, positions, used = [], [], set()
         for session, (drawn, id_drawn, text) in placed:
             name, alias = session or flow.id, self.id_of(id_drawn)
-            if alias in used:
+            holder = flow.find(alias) if alias else None
+            if alias in used or (holder and holder[0] != name):
+                # Sessions are stored side by side: one may trim what another finds in its way.
                 alias = None
             used.add(alias)
             at = self.time_of(flow, name, drawn)

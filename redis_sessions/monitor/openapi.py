@@ -133,7 +133,7 @@ _MESSAGES = {"type": "array", "items": {"$ref": _REF + "ShownMessage"}}
 _SESSION_IDS = {"type": "array", "items": {"type": "string"}}
 _MESSAGE_IDS = {"type": "array", "items": {"type": "string", "format": "uuid"}}
 _TEXT = {
-    400: "The order, or the number of sessions, is not acceptable",
+    400: "The order, the number of sessions, an attachment or the body's encoding is not acceptable",
     404: "Not there, or not the caller's",
     409: "A merge over the limit, or others changed the same thing faster",
     413: "The body is too long",
@@ -159,19 +159,19 @@ _OPERATIONS: dict[tuple[str, str], _Operation] = {
     ("get", "/messages"): _Operation(
         "The newest messages, ordered for display", _MESSAGES, queries=(MessagesQuery,), errors=(400,)
     ),
-    ("delete", "/messages"): _Operation("Delete messages by id", body=_MESSAGE_IDS, errors=(413,)),
+    ("delete", "/messages"): _Operation("Delete messages by id", body=_MESSAGE_IDS),
     ("put", "/messages/{message_id}"): _Operation(
         "Change a message",
         _ref(ReadMessage),
         path=MessagePath,
         body=_ref(UpdateBody),
-        errors=(400, 404, 409, 413),
+        errors=(404, 409),
     ),
     ("get", "/messages/sessions"): _Operation(
         "Session ids, newest activity first", _SESSION_IDS, queries=(SessionsQuery,)
     ),
     ("delete", "/messages/sessions"): _Operation(
-        f"Delete up to {MAX_BULK} sessions", _ref(Deleted), body=_SESSION_IDS, errors=(400, 413)
+        f"Delete up to {MAX_BULK} sessions", _ref(Deleted), body=_SESSION_IDS
     ),
     ("patch", "/messages/session/{old_session_id}"): _Operation(
         "Rename a session, or merge it; the messages that moved",
@@ -193,7 +193,7 @@ _OPERATIONS: dict[tuple[str, str], _Operation] = {
         path=MessagePath,
         queries=(SourceQuery,),
         body=_ref(UpdateBody),
-        errors=(400, 404, 409, 413),
+        errors=(404, 409),
     ),
     ("patch", "/messages/shared/session/{old_session_id}"): _Operation(
         "Rename a session with a shared flow",
@@ -265,7 +265,8 @@ def _describe(method: str, path: str, operation: _Operation) -> dict[str, Any]:
     if (method, path) == ("get", "/messages"):
         answers["304"] = {"description": "Not changed since If-None-Match"}
     texts = {401: "A bad token", 403: "No credentials, or a wrong key"}
-    for status in sorted({401, 403, 503, *operation.errors}):
+    of_body = (400, 413) if operation.body else ()
+    for status in sorted({401, 403, 503, *operation.errors, *of_body}):
         text = texts.get(status) or _TEXT.get(status, "The store, or Langflow, does not answer")
         answers[str(status)] = _answer(text, _ref(Error))
     answers["422"] = _answer("Parameters or body are not acceptable", _ref(Problems))

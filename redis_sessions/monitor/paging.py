@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from redis_sessions.clock import to_us
 from redis_sessions.ids import address_of, to_cursor
@@ -35,8 +36,9 @@ async def cursor_of(store: SessionStore, flow_id: str, message: bytes) -> str | 
 
 def next_page(request: Request, cursor: str) -> dict[str, str]:
     """Headers that lead to the messages before this page. Credentials in the query are not repeated."""
-    url = request.url.remove_query_params(["x-api-key", "before"]).include_query_params(before=cursor)
-    return {"x-next-cursor": cursor, "link": f'<{url.path}?{url.query}>; rel="next"'}
+    kept = [pair for pair in request.query_params.multi_items() if pair[0] not in ("x-api-key", "before")]
+    query = urlencode([*kept, ("before", cursor)])
+    return {"x-next-cursor": cursor, "link": f'<{request.url.path}?{query}>; rel="next"'}
 
 
 def entity_tag(version: bytes) -> str:

@@ -10,7 +10,15 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
@@ -43,7 +51,11 @@ def _session_id(value: str) -> str:
         raise PydanticCustomError(kind, "{problem}", {"problem": str(error)}) from None
 
 
-SessionId = Annotated[str, AfterValidator(_session_id)]
+SessionId = Annotated[
+    str,
+    AfterValidator(_session_id),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": limits.SESSION_ID_MAX_BYTES}),
+]
 """A session id that is to be stored. One that is only looked for may be anything."""
 
 

@@ -51,7 +51,7 @@ async def test_health_needs_no_credentials_and_no_store(connect: Connect) -> Non
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-async def test_a_store_that_is_away_is_503_and_says_whether_something_may_have_changed(
+async def test_a_store_that_is_away_is_503_and_says_that_nothing_was_changed(
     connect: Connect,
 ) -> None:
     with valkey_server() as server:
