@@ -188,6 +188,8 @@ def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Me
         message = _decode_message(body[start + 1 :])
         if start != 2:
             _add_rest(message, _decode_rest(body[:start]))
+        if message.stored_files != "[]":
+            _ = message.files  # shows now whether they can be converted
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise CorruptEntryError(type(error).__name__) from None
     _set(message, "flow_id", flow_id)
@@ -203,6 +205,8 @@ def _add_rest(message: Message, rest: _Rest) -> None:
     _set(message, "run_id", rest.run_id)
     _set(message, "user_id", rest.user_id)
     _set(message, "extra_properties", rest.properties)
+    if rest.properties is not None:
+        _ = message.properties  # shows now whether they can be converted
     if rest.content_blocks is not None:
         _set(message, "content_blocks", rest.content_blocks)
 

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CLOCK_MARGIN_US = 60_000_000
-"""How far clocks may have drifted apart since they were compared."""
-_EVER_US = 1 << 62
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.02, max=0.5)
 _LAST_START = 0.05
 """Seconds before the deadline after which no further attempt begins: it would only be cut off, and leave
@@ -50,9 +47,10 @@ class Attempt:
 
     Attributes:
         number: 1 for the first attempt.
+        over_at: when (monotonic) an attempt that was sent can be carried out no more (``arrivals.py``).
     """
 
-    __slots__ = ("_ask", "_deadline", "_started", "_token", "number")
+    __slots__ = ("_ask", "_deadline", "_started", "_token", "number", "over_at")
 
     def __init__(self, deadline: float) -> None:
         self._started = time.monotonic()
@@ -60,6 +58,7 @@ class Attempt:
         self._ask = False
         self._token = b""
         self.number = 1
+        self.over_at = 0.0
 
     @property
     def token(self) -> bytes:
@@ -79,6 +78,11 @@ class Attempt:
     def remaining(self) -> float:
         """Seconds until the deadline; may be negative."""
         return self._deadline - time.monotonic()
+
+    @property
+    def wait(self) -> float:
+        """Seconds until a further attempt may begin."""
+        return max(self.over_at - time.monotonic(), 0.0) if self._ask else 0.0
 
     @property
     def unknown(self) -> bool:
@@ -108,22 +112,6 @@ class Calls:
         self.counters = Counters()
         self._deadline = deadline
         self._last_start = min(_LAST_START, deadline / 10)
-        self._certain_offset_us: int | None = None
-
-    def note_server_time(self, seconds: int, microseconds: int) -> None:
-        """Remember what Redis's clock showed just now."""
-        shown = seconds * 1_000_000 + microseconds
-        self._certain_offset_us = shown - time.monotonic_ns() // 1_000 - _CLOCK_MARGIN_US
-
-    def certain_us(self) -> int:
-        """A time in µs that Redis's clock has certainly passed.
-
-        Spares a script its TIME: only a message later than this has to be compared with the clock itself.
-        Far in the past when nothing is known of the clock.
-        """
-        if self._certain_offset_us is None:
-            return -_EVER_US
-        return time.monotonic_ns() // 1_000 + self._certain_offset_us
 
     def begin(self) -> Attempt:
         return Attempt(self._deadline)
@@ -138,7 +126,7 @@ class Calls:
         return await self._run(lambda _: operation(), attempt, writes=False)
 
     async def write(self, operation: Callable[[Attempt], Awaitable[T]], attempt: Attempt) -> T:
-        """Run an operation that hands ``attempt.token`` and ``attempt.elapsed_ms`` to its script.
+        """Run an operation that hands its script what an attempt needs to know (``arrivals.py``).
 
         Raises:
             StoreUnavailableError: as for :meth:`read`; tells whether the write may have happened.
@@ -183,7 +171,7 @@ class Calls:
         self.counters.faults[name] = self.counters.faults.get(name, 0) + 1
         if writes and fault.maybe_done:
             attempt.may_have_happened()
-        if not fault.retry or attempt.remaining <= self._last_start:
+        if not fault.retry or attempt.remaining - attempt.wait <= self._last_start:
             raise fault.error(writes and attempt.unknown) from cause
         if fault.unreachable or attempt.number > 1:
             try:
@@ -194,7 +182,7 @@ class Calls:
                     raise fault.error(writes and attempt.unknown) from second
 
     def _pause(self, state: tenacity.RetryCallState, attempt: Attempt) -> float:
-        return min(_BACKOFF(state), max(attempt.remaining - self._last_start, 0))
+        return max(attempt.wait, min(_BACKOFF(state), attempt.remaining - self._last_start))
 
 
 def unknown_outcome() -> StoreUnavailableError:

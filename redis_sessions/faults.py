@@ -11,13 +11,15 @@ import errno
 import re
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from redis import exceptions as redis_errors
 
+from redis_sessions.arrivals import LateError
 from redis_sessions.errors import (
     AuthenticationError,
+    ConfigurationError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisSessionsError,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 REDIS_FAULTS: tuple[type[BaseException], ...] = (
     redis_errors.RedisError,
+    redis_errors.RedisClusterException,  # not a RedisError
     OSError,
     ssl.SSLError,
     asyncio.TimeoutError,
@@ -70,6 +73,15 @@ class Fault:
 def classify(cause: BaseException) -> Fault:
     """What a redis-py or socket exception means."""
     text = _IN_SCRIPT.sub("", str(cause))
+    if type(cause) is redis_errors.RedisClusterException and "cannot be connected" in text:
+        # No node answered; why the last of them did not says more.
+        inner = cause.__cause__ or cause.__context__
+        fault = classify(inner) if inner is not None else _no_node()
+        return replace(fault, maybe_done=False)
+    if isinstance(cause, LateError):
+        return Fault(True, False, False, lambda unknown: _unavailable("Redis is too slow", unknown))
+    if isinstance(cause, redis_errors.BusyLoadingError):
+        return Fault(True, False, False, lambda unknown: _unavailable("Redis is loading its data", unknown))
     if isinstance(cause, redis_errors.AuthenticationError | redis_errors.AuthorizationError) or (
         "WRONGPASS" in text or "NOAUTH" in text or "invalid username-password" in text
     ):
@@ -89,13 +101,20 @@ def classify(cause: BaseException) -> Fault:
             "the TLS handshake with Redis failed: check the CA (tls_ca_file), the client certificate, "
             "the host name, and that the port speaks TLS",
         )
+    if "Cluster mode is not enabled" in text or "cluster support disabled" in text:
+        return _misconfigured(
+            "this server is not part of a cluster: use redis:// instead of redis+cluster://"
+        )
+    if "DB index is out of range" in text or "SELECT is not allowed" in text:
+        return _misconfigured("this server has no database of that number: correct the number in the URL")
     if isinstance(cause, redis_errors.OutOfMemoryError) or text.startswith("OOM"):
         return _final(
             OutOfMemoryError,
             "Redis is at its maxmemory and refused the write: give it memory, or delete sessions",
         )
     if isinstance(
-        cause, redis_errors.ResponseError | redis_errors.ClusterError | redis_errors.RedisClusterException
+        cause,
+        redis_errors.ResponseError | redis_errors.ClusterError | redis_errors.RedisClusterException,
     ):
         return _answered(cause, text)
     maybe = not (
@@ -137,18 +156,20 @@ def _answered(cause: BaseException, text: str) -> Fault:
                 write_may_have_happened=unknown,
             ),
         )
-    if isinstance(cause, redis_errors.BusyLoadingError) or _LATER.search(text):
+    if _LATER.search(text):
         return Fault(True, False, False, lambda unknown: _unavailable("Redis is not ready", unknown))
-    if isinstance(
+    refused = isinstance(  # redis-py leaves out the word by which _LATER knows them
         cause,
         redis_errors.ClusterDownError
         | redis_errors.TryAgainError
+        | redis_errors.AskError
         | redis_errors.MovedError
-        | redis_errors.SlotNotCoveredError
-        | redis_errors.MasterDownError
-        | redis_errors.RedisClusterException,
-    ):
-        return Fault(True, True, True, lambda unknown: _unavailable("the cluster is not available", unknown))
+        | redis_errors.MasterDownError,
+    )
+    if refused or isinstance(cause, redis_errors.SlotNotCoveredError | redis_errors.RedisClusterException):
+        return Fault(
+            True, not refused, True, lambda unknown: _unavailable("the cluster is not available", unknown)
+        )
     if "WRONGTYPE" in text:
         return Fault(
             False,
@@ -174,6 +195,14 @@ def _answered(cause: BaseException, text: str) -> Fault:
             write_may_have_happened=unknown,
         ),
     )
+
+
+def _no_node() -> Fault:
+    return Fault(True, False, True, lambda unknown: _unavailable("no node of the cluster answers", unknown))
+
+
+def _misconfigured(text: str) -> Fault:
+    return Fault(False, False, False, lambda _: ConfigurationError(text))
 
 
 def _final(kind: type[StoreUnavailableError], text: str) -> Fault:

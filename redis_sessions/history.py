@@ -116,11 +116,18 @@ class History:
 
     async def recent(self, keys: FlowKeys, limit: int, offset: int) -> list[Message]:
         """The newest messages of a flow, newest first."""
+
+        def decoded(session: str, entry: Entry) -> list[Message]:
+            return self._reader.to_messages(keys, session, [entry])
+
         found = await self.recent_entries(keys, limit + offset)
-        messages = []
-        for session, entry in found[offset:]:
-            messages += self._reader.to_messages(keys, session, [entry])
-        return messages
+        messages = [message for pair in found for message in decoded(*pair)]
+        if len(messages) < len(found):  # corrupt entries count for nothing
+            found = await self.recent_entries(
+                keys, limit + offset, accept=lambda session, entry: bool(decoded(session, entry))
+            )
+            messages = [message for pair in found for message in decoded(*pair)]
+        return messages[offset:]
 
     async def recent_entries(
         self,
@@ -153,7 +160,7 @@ class History:
         accept: Callable[[str, Entry], bool] | None,
         attempt: Attempt,
     ) -> tuple[list[tuple[str, Entry]], bool, set[str]]:
-        """Also whether a session changed between the trips to it, and those that were listed and not there."""
+        """Also: did a session change between the trips to it, and which were listed but not there."""
         found: list[tuple[str, Entry]] = []
         seen: set[bytes] = set()
         vanished: set[str] = set()

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _FIRST_CHUNK = 100
 _LARGEST_CHUNK = 1_000
+_LONGEST_US = 16
+"""Digits of an entry's µs: until the year 2286, and the scripts stop at 2255."""
 
 
 class Record(NamedTuple):
@@ -227,12 +229,13 @@ class Reader:
             known = ours.get(seq)
             if known is None:
                 known = ours[seq] = int(seq) & NUMBER_MASK in record.numbers
-            if known and len(fields) == 2 and fields[0] == b"b":
+            if known and len(fields) == 2 and fields[0] == b"b" and len(us) <= _LONGEST_US:
                 entries.append(_new_entry(Entry, (entry_id, us, fields[1], None)))
                 continue
             values = dict(zip(fields[::2], fields[1::2], strict=True))
             at, body, alias = values.get(b"t", us), values.get(b"b"), values.get(b"i")
-            if not known or body is None or not at.isdigit() or (alias is not None and len(alias) != 16):
+            timed = at.isdigit() and int(at) <= int(us) and len(us) <= _LONGEST_US
+            if not known or body is None or not timed or (alias is not None and len(alias) != 16):
                 self.report_corrupt(log, entry_id, "foreign")
                 continue
             entries.append(Entry(entry_id, at, body, alias))

@@ -95,9 +95,7 @@ class Registry:
         if not owner:
             return
         key = self._keys.owner(owner)
-        await self._calls.write(
-            lambda _: self._transport.run(key, ("SREM", key, flow_id.encode())), attempt
-        )
+        await self._calls.write(lambda _: self._transport.run(key, ("SREM", key, flow_id.encode())), attempt)
 
     async def flows(self, owner: str | None = None, attempt: Attempt | None = None) -> list[str]:
         """All flows, or an owner's, by id."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import NoScriptError
 
+from redis_sessions.arrivals import Arrivals, LateError
 from redis_sessions.calls import unknown_outcome
 from redis_sessions.errors import (
     InvalidTimestampError,
@@ -25,7 +26,7 @@ from redis_sessions.errors import (
 from redis_sessions.ids import EntryId
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from redis_sessions.calls import Attempt, Calls
     from redis_sessions.keys import FlowKeys
@@ -47,11 +48,15 @@ NAMES = (
 )
 MAX_NUMBERS = 64
 """Session numbers that a session may have: one, and one more for every merge into it."""
-_EXACT_US = 1 << 52
 MAX_ENTRIES = 1_000
 """Entries that one delete_messages script takes."""
 MAX_BUILDS = 1_000
 """Vertices whose latest build a flow keeps: as many as Langflow 1.13 serves."""
+
+
+_LATE_TRIES = 3
+_LONGEST_WINDOW = 0.5
+"""Seconds that an attempt may take to reach Redis. After a lost connection a further one waits so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class Scripts:
         self._calls = calls
         self._transport = transport
         self._limits = limits
+        self._arrivals = Arrivals(transport, min(_LONGEST_WINDOW, calls.connection.attempt_timeout / 2))
 
     async def _eval(self, name: str, keys: Sequence[bytes], args: Sequence[Any]) -> list[bytes]:
         code = source(name)
@@ -124,6 +130,27 @@ class Scripts:
             # EVAL and not SCRIPT LOAD: after a failover only the node that runs it needs the script.
             (reply,) = await self._transport.run(keys[0], ("EVAL", code.text, len(keys), *keys, *args))
         return cast("list[bytes]", reply)
+
+    async def _write(
+        self,
+        name: str,
+        keys: Sequence[bytes],
+        args: Callable[[bytes, bytes], Sequence[Any]],
+        attempt: Attempt,
+    ) -> list[bytes]:
+        """Run a script that may be tried again; ``args`` of a token and an arrival are its arguments."""
+
+        async def once(now: Attempt) -> list[bytes]:
+            for _ in range(_LATE_TRIES):
+                arrival = await self._arrivals.arrival(keys[0], now)
+                reply = await self._eval(name, keys, args(now.token, arrival))
+                if reply[0] != b"LATE":
+                    return reply
+                # Held up, or our idea of the server's clock is wrong: its answer sets it right.
+                self._arrivals.note(keys[0], int(reply[1]))
+            raise LateError
+
+        return await self._calls.write(once, attempt)
 
     async def append(
         self,
@@ -156,13 +183,11 @@ class Scripts:
         tail: list[Any] = []
         for message in messages:
             tail += message
-        certain = self._calls.certain_us() + limits.max_ahead_us
-        latest = max(messages)[0]
         fixed = (
             owner.encode(),
             limits.ttl_ms,
             limits.max_messages,
-            b"" if latest <= certain < _EXACT_US else limits.max_ahead_us,
+            limits.max_ahead_us,
             limits.max_events,
             limits.feed_ttl_ms,
             _join(numbers),
@@ -170,10 +195,10 @@ class Scripts:
         )
         name = session.encode()
         flag = b"1" if registered else b""
-        status, *rest = await self._calls.write(
-            lambda now: self._eval(
-                "append", key_list, (name, now.token, now.elapsed_ms, flag, *fixed, *tail)
-            ),
+        status, *rest = await self._write(
+            "append",
+            key_list,
+            lambda token, arrival: (name, token, arrival, flag, *fixed, *tail),
             attempt,
         )
         if status == b"APPENDED":
@@ -193,21 +218,19 @@ class Scripts:
         """
         limits = self._limits
         name = session.encode()
-        status, *rest = await self._calls.write(
-            lambda now: self._eval(
-                "update",
-                (keys.log(session), keys.edits(session), keys.ids, keys.feed),
-                (
-                    name,
-                    now.token,
-                    now.elapsed_ms,
-                    str(entry),
-                    expected,
-                    body,
-                    limits.ttl_ms,
-                    limits.max_events,
-                    limits.feed_ttl_ms,
-                ),
+        status, *rest = await self._write(
+            "update",
+            (keys.log(session), keys.edits(session), keys.ids, keys.feed),
+            lambda token, arrival: (
+                name,
+                token,
+                arrival,
+                str(entry),
+                expected,
+                body,
+                limits.ttl_ms,
+                limits.max_events,
+                limits.feed_ttl_ms,
             ),
             attempt,
         )
@@ -250,25 +273,23 @@ class Scripts:
             keys.builds,
             keys.transactions,
         )
-        status, *rest = await self._calls.write(
-            lambda now: self._eval(
-                "move_message",
-                key_list,
-                (
-                    session.encode(),
-                    new.encode(),
-                    now.token,
-                    now.elapsed_ms,
-                    str(entry),
-                    expected,
-                    body,
-                    message_id,
-                    timestamp_us,
-                    new_number,
-                    limits.ttl_ms,
-                    limits.max_events,
-                    limits.feed_ttl_ms,
-                ),
+        status, *rest = await self._write(
+            "move_message",
+            key_list,
+            lambda token, arrival: (
+                session.encode(),
+                new.encode(),
+                token,
+                arrival,
+                str(entry),
+                expected,
+                body,
+                message_id,
+                timestamp_us,
+                new_number,
+                limits.ttl_ms,
+                limits.max_events,
+                limits.feed_ttl_ms,
             ),
             attempt,
         )
@@ -290,20 +311,18 @@ class Scripts:
         numbers = sorted({entry.number for entry in entries})
         key_list = (*self._session_keys(keys, session), *(keys.adopted(number) for number in numbers))
         names = [str(entry) for entry in entries]
-        status, *rest = await self._calls.write(
-            lambda now: self._eval(
-                "delete_messages",
-                key_list,
-                (
-                    session.encode(),
-                    now.token,
-                    now.elapsed_ms,
-                    limits.ttl_ms,
-                    limits.max_events,
-                    limits.feed_ttl_ms,
-                    _join(numbers),
-                    *names,
-                ),
+        status, *rest = await self._write(
+            "delete_messages",
+            key_list,
+            lambda token, arrival: (
+                session.encode(),
+                token,
+                arrival,
+                limits.ttl_ms,
+                limits.max_events,
+                limits.feed_ttl_ms,
+                _join(numbers),
+                *names,
             ),
             attempt,
         )
@@ -324,18 +343,16 @@ class Scripts:
         """
         limits = self._limits
         key_list = (*self._session_keys(keys, session), *(keys.adopted(number) for number in numbers))
-        status, *rest = await self._calls.write(
-            lambda now: self._eval(
-                "delete_session",
-                key_list,
-                (
-                    session.encode(),
-                    now.token,
-                    now.elapsed_ms,
-                    limits.max_events,
-                    limits.feed_ttl_ms,
-                    _join(numbers),
-                ),
+        status, *rest = await self._write(
+            "delete_session",
+            key_list,
+            lambda token, arrival: (
+                session.encode(),
+                token,
+                arrival,
+                limits.max_events,
+                limits.feed_ttl_ms,
+                _join(numbers),
             ),
             attempt,
         )
@@ -376,22 +393,20 @@ class Scripts:
             keys.feed,
             keys.merge,
         )
-        status, *rest = await self._calls.write(
-            lambda now: self._eval(
-                "rename_session",
-                key_list,
-                (
-                    old.encode(),
-                    new.encode(),
-                    now.token,
-                    now.elapsed_ms,
-                    number,
-                    limits.max_merge,
-                    MAX_NUMBERS,
-                    limits.ttl_ms,
-                    limits.max_events,
-                    limits.feed_ttl_ms,
-                ),
+        status, *rest = await self._write(
+            "rename_session",
+            key_list,
+            lambda token, arrival: (
+                old.encode(),
+                new.encode(),
+                token,
+                arrival,
+                number,
+                limits.max_merge,
+                MAX_NUMBERS,
+                limits.ttl_ms,
+                limits.max_events,
+                limits.feed_ttl_ms,
             ),
             attempt,
         )

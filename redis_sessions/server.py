@@ -17,14 +17,12 @@ OLDEST_REDIS = (6, 2)
 
 
 async def check_server(calls: Calls, transport: Transport) -> None:
-    """Return when the server answers and is recent enough. Notes the time on its clock.
+    """Return when the server answers and is recent enough.
 
     Raises:
         UnsupportedServerError: it is older than Redis 6.2.
         StoreUnavailableError: it does not answer within the deadline, or refuses the credentials.
     """
-    (now,) = await calls.read(lambda: transport.run(b"", ("TIME",)))
-    calls.note_server_time(int(now[0]), int(now[1]))
     if transport.kind == "memory":
         return
     try:

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
         if not whole or not 1 <= size <= PREFIX_MAX_BYTES or set("{}\x00") & set(value):
             msg = f"a prefix is 1 to {PREFIX_MAX_BYTES} bytes of UTF-8 without braces or NUL"
             raise ValueError(msg)
+        if "owner" in value.split(":")[1:]:
+            msg = "a prefix has no ':owner': there a store with the shorter prefix keeps who owns what"
+            raise ValueError(msg)
         return value
 
     @field_validator("deadline", "ttl", "max_ahead", "feed_ttl", mode="before")

@@ -23,6 +23,7 @@ from redis_sessions.errors import (
     MessageNotFoundError,
     SessionNotFoundError,
     StoreClosedError,
+    StoreUnavailableError,
 )
 from redis_sessions.feed import Feed
 from redis_sessions.history import History
@@ -367,7 +368,13 @@ class SessionStore:
             for group in groups.values():
                 for first in range(0, len(group), MAX_ENTRIES):
                     some = group[first : first + MAX_ENTRIES]
-                    gone = await self._delete_some(some, attempt)
+                    try:
+                        gone = await self._delete_some(some, attempt)
+                    except StoreUnavailableError as error:
+                        if not deleted:
+                            raise
+                        msg = f"{len(deleted)} messages were deleted, others may not have been: {error}"
+                        raise type(error)(msg, write_may_have_happened=True) from error
                     if gone is None:
                         waiting += [place.entry.message_id for place in some]
                     else:

@@ -84,6 +84,13 @@ class Transport:
                 replies[place] = reply
         return replies
 
+    def node_of(self, key: bytes) -> str:
+        """Names the server that has the key, as far as is known; the same for all keys but on a cluster."""
+        client = self._client
+        if self._leases is not None or not isinstance(client, Cluster) or client._initialize:
+            return ""
+        return str(client.nodes_manager.get_node_from_slot(client.keyslot(key)).name)
+
     async def aclose(self) -> None:
         """Give all connections back to their pool."""
         if self._leases is not None:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -25,7 +24,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from redis_sessions.errors import (
     BatchError,
-    FeedGapError,
     InvalidTimestampError,
     MergeTooLargeError,
     MessageExistsError,
@@ -34,7 +32,7 @@ from redis_sessions.errors import (
     RedisSessionsError,
     SessionNotFoundError,
 )
-from redis_sessions.ids import NUMBER_MASK, EntryId, flow_hash, from_cursor, hash_of, to_cursor
+from redis_sessions.ids import EntryId, flow_hash, from_cursor, hash_of, to_cursor
 from redis_sessions.keys import Keys
 from redis_sessions.models import Message, MessageUpdate, NewMessage, Properties
 from redis_sessions.store import SessionStore
@@ -447,9 +445,7 @@ class Machine(RuleBasedStateMachine):
         flow = self.flows[which]
         wanted = list(dict.fromkeys(self.present(flow, number) for number in numbers))
         there = [message_id for message_id in wanted if flow.find(message_id)]
-        deleted = self.run(
-            self.store.delete_messages(wanted, **self.where(flow, wanted, numbers[0]))
-        )
+        deleted = self.run(self.store.delete_messages(wanted, **self.where(flow, wanted, numbers[0])))
         assert deleted == there
         self.expect(flow, *flow.delete(there))
 

@@ -55,8 +55,6 @@ def run() -> int:
     prepare_streams()
     try:
         app(prog_name="redis-sessions")
-    except KeyboardInterrupt:  # not within a command's call to the store
-        return Exit.INTERRUPTED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else Exit.DONE
     except Exception:  # noqa: BLE001 - whatever it is, its code must not be taken for "not there"

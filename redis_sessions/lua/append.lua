@@ -12,12 +12,12 @@
   ARGV
     1  session       bytes   session id
     2  token         bytes   names this call in the feed
-    3  elapsed_ms    int     since the call began; empty on its first attempt
+    3  arrival      text    until when it may be carried out, and since when it is tried (shared/feed.lua)
     4  registered    flag    1: the flow (and its owner) are in the registry
     5  owner         bytes   who the flow must belong to; empty: anyone
     6  ttl_ms        int     time to live of the session; 0: leave it
     7  max_messages  int     entries the session keeps; 0: all
-    8  max_ahead_us  int     how far ahead of TIME a message may be; empty: none can be
+    8  max_ahead_us  int     how far ahead of TIME a message may be
     9  max_events    int     length of the feed
    10  feed_ttl_ms   int     time to live of the feed
    11  numbers       text    session numbers of KEYS 7…, comma separated
@@ -27,6 +27,7 @@
   Returns  {status, …}
     APPENDED      an entry id for each message, in the order given, comma separated
     UNKNOWN       an earlier attempt may have been carried out; the feed was trimmed since
+    LATE          Redis's time in µs: this attempt came after its time; nothing changed
     OWNER         the flow belongs to somebody else
     UNREGISTERED  the flow is new, or has no owner yet: register it, then try again
     EXPIRED       the session's record: its log has expired; forget it, then try again
@@ -42,13 +43,13 @@
 local log, edits, ids, sessions, aliases, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local session, token, owner, max_messages = ARGV[1], ARGV[2], ARGV[5], tonumber(ARGV[7])
 
-if ARGV[3] ~= '' then
-  local outcome, event = recall(feed, token, ARGV[3])
-  if outcome == 'DONE' then
-    return { 'APPENDED', without_aliases(event.i) }
-  elseif outcome == 'UNKNOWN' then
-    return { 'UNKNOWN' }
-  end
+local outcome, now_us, event = arrive(feed, token, ARGV[3])
+if outcome == 'DONE' then
+  return { 'APPENDED', without_aliases(event.i) }
+elseif outcome == 'UNKNOWN' then
+  return { 'UNKNOWN' }
+elseif outcome == 'LATE' then
+  return { 'LATE', string.format('%.0f', now_us) }
 end
 
 -- Reads that fail on a wrong type come before the first write.
@@ -60,18 +61,13 @@ if owner ~= '' and present and present ~= owner then
   return { 'OWNER' }
 end
 
-if ARGV[8] ~= '' then
-  local now = redis.call('TIME')
-  -- Above 2^53 the µs of an entry would not be exact.
-  local latest_allowed = math.min(now[1] * 1000000 + now[2] + ARGV[8], 9007199254740000)
-  for i = 13, #ARGV, 3 do
-    if tonumber(ARGV[i]) > latest_allowed then
-      return { 'AHEAD' }
-    end
-  end
-end
+-- Above 2^53 the µs of an entry would not be exact.
+local latest_allowed = math.min(now_us + ARGV[8], 9007199254740000)
 local adopting = false
 for i = 13, #ARGV, 3 do
+  if tonumber(ARGV[i]) > latest_allowed then
+    return { 'AHEAD' }
+  end
   if ARGV[i + 1] ~= '' then
     adopting = true
     local address = redis.call('HGET', aliases, ARGV[i + 1])

@@ -14,7 +14,7 @@
   ARGV
     1  session       bytes   session id, as resolved
     2  token         bytes   names this call in the feed
-    3  elapsed_ms    int     since the call began; empty on its first attempt
+    3  arrival      text    until when it may be carried out, and since when it is tried (shared/feed.lua)
     4  ttl_ms        int     time to live of the session; 0: leave it
     5  max_events    int     length of the feed
     6  feed_ttl_ms   int     time to live of the feed
@@ -24,6 +24,7 @@
   Returns  {status, …}
     DELETED   "1" if the flow is empty now; its owner, if so; the ids of the entries that were there, comma separated
     UNKNOWN   an earlier attempt may have been carried out; the feed was trimmed since
+    LATE      Redis's time in µs: this attempt came after its time; nothing changed
     MOVED     an entry's number names another session, or none: resolve again
 
   Atomicity  one shard, one step. Nothing is written that Redis refuses when it is out of memory.
@@ -33,13 +34,13 @@
 local log, edits, ids, sessions, aliases, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local session, token = ARGV[1], ARGV[2]
 
-if ARGV[3] ~= '' then
-  local outcome, event = recall(feed, token, ARGV[3])
-  if outcome == 'DONE' then
-    return { 'DELETED', event.f, event.w, without_aliases(event.i) }
-  elseif outcome == 'UNKNOWN' then
-    return { 'UNKNOWN' }
-  end
+local outcome, now_us, event = arrive(feed, token, ARGV[3])
+if outcome == 'DONE' then
+  return { 'DELETED', event.f, event.w, without_aliases(event.i) }
+elseif outcome == 'UNKNOWN' then
+  return { 'UNKNOWN' }
+elseif outcome == 'LATE' then
+  return { 'LATE', string.format('%.0f', now_us) }
 end
 
 local events = redis.call('XLEN', feed)

@@ -14,7 +14,7 @@
   ARGV
     1  session       bytes   session id
     2  token         bytes   names this call in the feed
-    3  elapsed_ms    int     since the call began; empty on its first attempt
+    3  arrival      text    until when it may be carried out, and since when it is tried (shared/feed.lua)
     4  max_events    int     length of the feed
     5  feed_ttl_ms   int     time to live of the feed
     6  numbers       text    the session's numbers, as read; comma separated
@@ -22,6 +22,7 @@
   Returns  {status, …}
     DELETED   "1" if the flow is empty now; its owner, if so; how many messages were in the session
     UNKNOWN   an earlier attempt may have been carried out; the feed was trimmed since
+    LATE      Redis's time in µs: this attempt came after its time; nothing changed
     MISSING   there is no such session
     MOVED     the session's numbers are not those that were read: read them again
 
@@ -32,13 +33,13 @@
 local log, edits, ids, sessions, aliases, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local session, token, numbers = ARGV[1], ARGV[2], ARGV[6]
 
-if ARGV[3] ~= '' then
-  local outcome, event = recall(feed, token, ARGV[3])
-  if outcome == 'DONE' then
-    return { 'DELETED', event.f, event.w, event.c }
-  elseif outcome == 'UNKNOWN' then
-    return { 'UNKNOWN' }
-  end
+local outcome, now_us, event = arrive(feed, token, ARGV[3])
+if outcome == 'DONE' then
+  return { 'DELETED', event.f, event.w, event.c }
+elseif outcome == 'UNKNOWN' then
+  return { 'UNKNOWN' }
+elseif outcome == 'LATE' then
+  return { 'LATE', string.format('%.0f', now_us) }
 end
 
 local events = redis.call('XLEN', feed)

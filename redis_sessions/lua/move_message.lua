@@ -18,7 +18,7 @@
     1  session       bytes   session id, as resolved
     2  new           bytes   wanted session id
     3  token         bytes   names this call in the feed
-    4  elapsed_ms    int     since the call began; empty on its first attempt
+    4  arrival      text    until when it may be carried out, and since when it is tried (shared/feed.lua)
     5  entry         text    entry id
     6  expected      bytes   the body that the caller read
     7  body          bytes   the new body
@@ -32,6 +32,7 @@
   Returns  {status, …}
     MOVED_TO  the new entry id
     UNKNOWN   an earlier attempt may have been carried out; the feed was trimmed since
+    LATE      Redis's time in µs: this attempt came after its time; nothing changed
     MOVED     a number names another session than was read, or none: resolve again
     MISSING   the entry is gone
     CHANGED   the content is not what the caller read: read again
@@ -46,13 +47,13 @@ local aliases, feed, adopted, new_adopted = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local session, new, token, entry_id, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[8]
 local time, new_number = tonumber(ARGV[9]), ARGV[10]
 
-if ARGV[4] ~= '' then
-  local outcome, event = recall(feed, token, ARGV[4])
-  if outcome == 'DONE' then
-    return { 'MOVED_TO', without_aliases(event.j) }
-  elseif outcome == 'UNKNOWN' then
-    return { 'UNKNOWN' }
-  end
+local outcome, now_us, event = arrive(feed, token, ARGV[4])
+if outcome == 'DONE' then
+  return { 'MOVED_TO', without_aliases(event.j) }
+elseif outcome == 'UNKNOWN' then
+  return { 'UNKNOWN' }
+elseif outcome == 'LATE' then
+  return { 'LATE', string.format('%.0f', now_us) }
 end
 
 local events = redis.call('XLEN', feed)

@@ -14,7 +14,7 @@
     1  old          bytes   present session id
     2  new          bytes   wanted session id
     3  token        bytes   names this call in the feed
-    4  elapsed_ms   int     since the call began; empty on its first attempt
+    4  arrival     text    until when it may be carried out, and since when it is tried (shared/feed.lua)
     5  number       int     the session's primary number, as read
     6  max_merge    int     entries of both that a merge may touch
     7  max_numbers  int     session numbers that a merged session may have
@@ -26,6 +26,7 @@
     RENAMED   entries in the session; the numbers that moved
     MERGED    entries in the merged session; the numbers that moved
     UNKNOWN   an earlier attempt may have been carried out; the feed was trimmed since
+    LATE      Redis's time in µs: this attempt came after its time; nothing changed
     MISSING   there is no such session
     MOVED     the old id names another session than was read: read it again
     EXPIRED   the record of the new id's session: its log has expired; forget it, then try again
@@ -35,18 +36,18 @@
   Atomicity  one shard, one step: no reader sees both names, or neither.
   Time       O(numbers); O(n + m) when both exist.
 ]]
--- @include record chunks feed life merge
+-- @include record feed life merge
 local log, edits, new_log, new_edits, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local sessions, feed, merge = KEYS[6], KEYS[7], KEYS[8]
 local old, new, token = ARGV[1], ARGV[2], ARGV[3]
 
-if ARGV[4] ~= '' then
-  local outcome, event = recall(feed, token, ARGV[4])
-  if outcome == 'DONE' then
-    return { event.r, event.c, event.n }
-  elseif outcome == 'UNKNOWN' then
-    return { 'UNKNOWN' }
-  end
+local outcome, now_us, event = arrive(feed, token, ARGV[4])
+if outcome == 'DONE' then
+  return { event.r, event.c, event.n }
+elseif outcome == 'UNKNOWN' then
+  return { 'UNKNOWN' }
+elseif outcome == 'LATE' then
+  return { 'LATE', string.format('%.0f', now_us) }
 end
 
 local events = redis.call('XLEN', feed)

@@ -9,7 +9,7 @@
   ARGV
     1  session      bytes   session id, as resolved
     2  token        bytes   names this call in the feed
-    3  elapsed_ms   int     since the call began; empty on its first attempt
+    3  arrival     text    until when it may be carried out, and since when it is tried (shared/feed.lua)
     4  entry        text    entry id
     5  expected     bytes   the body that the caller read
     6  body         bytes   the new body
@@ -20,6 +20,7 @@
   Returns  {status}
     UPDATED
     UNKNOWN   an earlier attempt may have been carried out; the feed was trimmed since
+    LATE      Redis's time in µs: this attempt came after its time; nothing changed
     MOVED     the entry's number names another session, or none: resolve again
     MISSING   the entry is gone
     CHANGED   the content is not what the caller read: read again
@@ -31,13 +32,13 @@
 local log, edits, ids, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local session, token, entry_id = ARGV[1], ARGV[2], ARGV[4]
 
-if ARGV[3] ~= '' then
-  local outcome = recall(feed, token, ARGV[3])
-  if outcome == 'DONE' then
-    return { 'UPDATED' }
-  elseif outcome == 'UNKNOWN' then
-    return { 'UNKNOWN' }
-  end
+local outcome, now_us = arrive(feed, token, ARGV[3])
+if outcome == 'DONE' then
+  return { 'UPDATED' }
+elseif outcome == 'UNKNOWN' then
+  return { 'UNKNOWN' }
+elseif outcome == 'LATE' then
+  return { 'LATE', string.format('%.0f', now_us) }
 end
 
 local events = redis.call('XLEN', feed)

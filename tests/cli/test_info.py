@@ -21,7 +21,7 @@ def test_info_shows_the_server(cli, flow, backend) -> None:
 
 def test_info_has_the_same_shape_everywhere(cli, backend) -> None:
     facts = cli("info", "--json").json
-    assert facts["kind"] == {"redis7": "standalone"}.get(backend.kind, backend.kind)
+    assert facts["kind"] == {"valkey": "standalone", "redis7": "standalone"}.get(backend.kind, backend.kind)
     assert facts["flows"] == 0
     assert facts["primaries"] == (3 if backend.kind == "cluster" else 1)
     assert cli("info").code == 0

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 
 import pytest
 
+from tests.cli.conftest import command_line
 from tests.support import poll, valkey_server
 
 pytestmark = pytest.mark.backends("valkey")
@@ -93,14 +96,20 @@ def test_bad_input_is_refused(cli, arguments) -> None:
     assert cli("tail", *arguments).code == 2
 
 
-def test_a_reader_that_leaves_ends_it(cli, flow, started) -> None:
-    tail = started("tail", flow)
-    tail.wait_for("following", tail.err)
-    tail.process.stdout.close()  # its reader thread is done with it at the next line
+def test_a_reader_that_leaves_ends_it(cli, flow) -> None:
+    ours, theirs = os.pipe()
+    with subprocess.Popen(command_line("tail", flow), stdout=theirs, stderr=subprocess.PIPE) as tail:
+        os.close(theirs)
+        os.close(ours)
+        assert tail.stderr is not None
+        assert b"following" in tail.stderr.readline()
 
-    def ended() -> bool:
-        cli("add", flow, "is anybody there?")
-        return tail.process.poll() is not None
+        def ended() -> bool:
+            cli("add", flow, "is anybody there?")
+            return tail.poll() is not None
 
-    poll(ended, timeout=30)
-    assert tail.process.returncode == 0
+        try:
+            poll(ended, timeout=30)
+        finally:
+            tail.kill()
+    assert tail.returncode == 0

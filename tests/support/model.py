@@ -51,7 +51,7 @@ class Session:
     """``numbers``: the first is primary; ``clock``: the last id that was given out; ``entries``: by id."""
 
     numbers: list[int]
-    clock: EntryId = EntryId(0, 0)
+    clock: EntryId = field(default=EntryId(0, 0))
     lateness: int = 0
     entries: list[Stored] = field(default_factory=list)
 
