@@ -1,7 +1,6 @@
-"""Watching a flow: its change feed turned into events, resumable, with gaps told.
+"""Reads of one flow's change feed: where it ends, what is behind a place, and what that shows.
 
-The feed is a capped stream; each write leaves one entry that names what it touched. Contents are read when
-an event is delivered, so an event carries the message as it is now.
+Contents are read when an event is delivered, so an event carries the message as it is then.
 """
 
 from __future__ import annotations
@@ -10,215 +9,211 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis_sessions.body import CorruptEntryError
+from redis_sessions.changes import Change, as_seen_by, changes_of
 from redis_sessions.errors import FeedGapError, InvalidCursorError
-from redis_sessions.ids import EntryId, to_message_id
+from redis_sessions.ids import EntryId
 from redis_sessions.models import Event
 from redis_sessions.reader import to_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from redis_sessions.calls import Calls
     from redis_sessions.keys import FlowKeys
     from redis_sessions.models import Message
     from redis_sessions.reader import Reader
-    from redis_sessions.transport import Transport
+    from redis_sessions.transport import Command, Transport
 
-_BEGINNING = "0-0"
-_EVENT_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}\Z")
+PAGE = 100
+"""Entries of a feed that are read at a time."""
+_BEGINNING = EntryId(0, 0)
+_EVENT_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}\Z", re.ASCII)
 _LARGEST = 2**64 - 1
 _ENTRIES = 200
+_PORTION_BYTES = 32 * 1024
 _GAP = (
     "the change feed no longer reaches back to this place: read the state afresh, "
     "then watch on from resume_after"
 )
 
 
-class _Change(NamedTuple):
-    """One message that an event of the feed touched, before its content is read."""
+class Seen(NamedTuple):
+    """Events as one kind of watcher sees them, and the bytes of their messages."""
 
-    type: str
-    event_id: str
-    session: str
-    place: EntryId
-    message_id: str
-    old_session: str | None = None
+    events: list[Event]
+    size: int
 
 
 class Feed:
     """Reads of change feeds."""
 
-    def __init__(self, calls: Calls, transport: Transport, reader: Reader, block_ms: int) -> None:
+    def __init__(self, calls: Calls, transport: Transport, reader: Reader) -> None:
         self._calls = calls
         self._transport = transport
         self._reader = reader
-        self._block_ms = block_ms
 
-    async def last(self, keys: FlowKeys) -> str:
+    async def last(self, keys: FlowKeys) -> EntryId:
         """The place after which the next event will come."""
-        (newest,) = await self._calls.read(
-            lambda: self._transport.run(keys.feed, ("XREVRANGE", keys.feed, "+", "-", "COUNT", 1))
-        )
-        return newest[0][0].decode() if newest else _BEGINNING
+        (newest,) = await self._run(keys, ("XREVRANGE", keys.feed, "+", "-", "COUNT", 1))
+        return EntryId.parse(newest[0][0]) if newest else _BEGINNING
 
-    async def watch(self, keys: FlowKeys, session: str | None, after: str | None) -> AsyncIterator[Event]:
-        """Events behind ``after`` (None: from now on), for ever.
+    async def start(self, keys: FlowKeys, after: str | None) -> tuple[EntryId, EntryId]:
+        """Where a watcher begins (None: now), and where the feed ends.
 
         Raises:
             InvalidCursorError: ``after`` is not an event's id.
-            FeedGapError: the feed no longer reaches back; also when it expired in between.
-            StoreUnavailableError: Redis was away for longer than the deadline. Watch again after the last
-                event's id; nothing is lost while the feed reaches back.
+            FeedGapError: the feed does not reach back to it.
         """
         if after is None:
-            cursor = await self.last(keys)
-        elif _EVENT_ID.match(after) and max(EntryId.parse(after)) <= _LARGEST:
-            cursor = after
-            (at_cursor,) = await self._calls.read(
-                lambda: self._transport.run(keys.feed, ("XRANGE", keys.feed, after, after))
-            )
-            if not at_cursor and after != _BEGINNING:
-                raise FeedGapError(_GAP, resume_after=await self.last(keys))
-        else:
+            last = await self.last(keys)
+            return last, last
+        if not _EVENT_ID.match(after) or max(EntryId.parse(after)) > _LARGEST:
             msg = "after= is the id of an event of this flow"
             raise InvalidCursorError(msg)
-        while True:
-            batch = await self._next(keys, cursor)
-            if not batch:
-                continue
-            for event in await self._events(keys, session, batch):
-                yield event
-            cursor = batch[-1][0].decode()
-
-    async def _next(self, keys: FlowKeys, cursor: str) -> list[Any]:
-        """The next feed entries, waiting for them a while; none of them skipped."""
-        streams, at_cursor, oldest = await self._calls.read(
-            lambda: self._transport.run(
-                keys.feed,
-                ("XREAD", "COUNT", 100, "BLOCK", self._block_ms, "STREAMS", keys.feed, cursor),
-                ("XRANGE", keys.feed, cursor, cursor),
-                ("XRANGE", keys.feed, "-", "+", "COUNT", 1),
-            )
+        place = EntryId.parse(after)
+        at_place, newest = await self._run(
+            keys,
+            ("XRANGE", keys.feed, str(place), str(place)),
+            ("XREVRANGE", keys.feed, "+", "-", "COUNT", 1),
         )
-        if not streams:
-            return []
-        # Trimming takes the oldest first: while the cursor's own event is there, none behind it was lost.
-        # The feed's first event ever is marked `o`: while that is there, nothing was lost at all.
-        complete = at_cursor or (cursor == _BEGINNING and oldest and b"o" in oldest[0][1][::2])
-        if not complete:
-            raise FeedGapError(_GAP, resume_after=await self.last(keys))
-        return _entries_of(streams)
+        last = EntryId.parse(newest[0][0]) if newest else _BEGINNING
+        if not at_place and place != _BEGINNING:
+            raise _gap(last)
+        return place, last
 
-    async def _events(self, keys: FlowKeys, session: str | None, batch: Sequence[Any]) -> list[Event]:
-        changes: list[_Change | Event] = []
-        for raw_id, flat in batch:
-            fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    async def page(self, keys: FlowKeys, place: EntryId, end: EntryId) -> list[Any]:
+        """The first entries behind ``place`` and up to ``end``; none of them skipped.
+
+        Raises:
+            FeedGapError: the feed no longer reaches back to ``place``.
+        """
+        entries, *witnesses = await self._run(
+            keys, ("XRANGE", keys.feed, f"({place}", str(end), "COUNT", PAGE), *_witnesses(keys, place)
+        )
+        await self._check(keys, place, witnesses)
+        return list(entries)
+
+    async def events(
+        self,
+        keys: FlowKeys,
+        entries: Sequence[Any],
+        sessions: Collection[str | None],
+        *,
+        behind: EntryId | None = None,
+    ) -> dict[str | None, Seen]:
+        """What entries of the feed show to watchers of these sessions (None: of the flow).
+
+        Each message is read once, however many show it.
+
+        Args:
+            behind: the place that the entries were read from, where it is still to be seen whether all that
+                came behind it are among them.
+
+        Raises:
+            FeedGapError: the feed no longer reaches back to ``behind``.
+        """
+        changes: list[Change | Event] = []
+        for raw_id, flat in entries:
             try:
-                changes += self._changes(keys, raw_id.decode(), fields)
+                changes += changes_of(keys.flow_id, raw_id, flat)
             except (KeyError, ValueError) as error:  # not an event of ours
                 self._reader.report_corrupt(keys.feed, raw_id, type(error).__name__)
-        if session is not None:
-            changes = [seen for change in changes if (seen := _as_seen_by(session, change)) is not None]
-        wanted = [change for change in changes if isinstance(change, _Change) and change.type != "deleted"]
-        contents = await self._contents(keys, wanted)
-        events = []
-        for change in changes:
-            if isinstance(change, Event):
-                events.append(change)
-                continue
-            message = contents.get(change.place) if change.type != "deleted" else None
-            events.append(
-                Event(
-                    type=change.type,  # type: ignore[arg-type]
-                    id=change.event_id,
-                    flow_id=keys.flow_id,
-                    session_id=change.session,
-                    message_id=change.message_id,
-                    message=message,
-                    old_session_id=change.old_session,
-                )
-            )
-        return events
+        seen = {session: as_seen_by(session, changes) for session in sessions}
+        places = {
+            change.place: None
+            for some in seen.values()
+            for change in some
+            if isinstance(change, Change) and change.shows_content
+        }
+        numbers = sorted({place.number for place in places})
+        commands: list[Command] = [*_witnesses(keys, behind)] if behind is not None else []
+        if numbers:
+            commands.append(("HMGET", keys.ids, *(b"n%d" % number for number in numbers)))
+        replies = await self._run(keys, *commands) if commands else []
+        if behind is not None:
+            await self._check(keys, behind, replies[:2])
+        contents: dict[EntryId, tuple[Message, int]] = {}
+        if numbers:
+            names = {n: name.decode() for n, name in zip(numbers, replies[-1], strict=True) if name}
+            contents = await self._contents(keys, names, places)
+        return {session: _shown(keys.flow_id, some, contents) for session, some in seen.items()}
 
-    @staticmethod
-    def _changes(keys: FlowKeys, event_id: str, fields: dict[bytes, bytes]) -> list[_Change | Event]:
-        verb = fields.get(b"e", b"").decode()
-        session = fields.get(b"s", b"").decode()
-        if verb == "append":
-            created: list[_Change | Event] = [
-                _Change("created", event_id, session, *_named(label)) for label in fields[b"i"].split(b",")
-            ]
-            trimmed = fields.get(b"x")
-            if trimmed:
-                created += [
-                    _Change("deleted", event_id, session, *_named(label)) for label in trimmed.split(b",")
-                ]
-            return created
-        if verb == "update":
-            return [_Change("updated", event_id, session, *_named(fields[b"i"]))]
-        if verb == "delete":
-            return [
-                _Change("deleted", event_id, session, *_named(label)) for label in fields[b"i"].split(b",")
-            ]
-        if verb == "move":
-            return [_Change("updated", event_id, session, *_named(fields[b"j"]), fields[b"old"].decode())]
-        if verb == "rename":
-            old = fields[b"old"].decode()
-            return [Event("renamed", event_id, keys.flow_id, session, old_session_id=old)]
-        if verb == "delete_session":
-            return [Event("deleted", event_id, keys.flow_id, session)]
-        return []
+    async def _check(self, keys: FlowKeys, place: EntryId, witnesses: Sequence[Any]) -> None:
+        # Trimming takes the oldest first: while the place's own event is there, none behind it was lost.
+        # The feed's first event ever is marked `o`: while that is there, nothing was lost at all.
+        at_place, oldest = witnesses
+        if not at_place and not (place == _BEGINNING and oldest and b"o" in oldest[0][1][::2]):
+            raise _gap(await self.last(keys))
 
-    async def _contents(self, keys: FlowKeys, changes: Sequence[_Change]) -> dict[EntryId, Message]:
-        """The present messages at the places of these changes."""
-        if not changes:
-            return {}
-        numbers = sorted({change.place.number for change in changes})
-        (names,) = await self._calls.read(
-            lambda: self._transport.run(keys.ids, ("HMGET", keys.ids, *(b"n%d" % n for n in numbers)))
-        )
-        sessions = {n: name.decode() for n, name in zip(numbers, names, strict=True) if name is not None}
+    async def _contents(
+        self, keys: FlowKeys, names: dict[int, str], places: Collection[EntryId]
+    ) -> dict[EntryId, tuple[Message, int]]:
+        """The present messages at these places, and their bytes; ``names`` has the sessions of numbers."""
         by_session: dict[str, list[EntryId]] = {}
-        for place in dict.fromkeys(change.place for change in changes):
-            if place.number in sessions:
-                by_session.setdefault(sessions[place.number], []).append(place)
+        for place in places:
+            if place.number in names:
+                by_session.setdefault(names[place.number], []).append(place)
         contents = {}
-        for session, places in by_session.items():
-            for first in range(0, len(places), _ENTRIES):
-                for entry in await self._reader.at(keys, session, places[first : first + _ENTRIES]):
+        for session, some in by_session.items():
+            for first in range(0, len(some), _ENTRIES):
+                for entry in await self._reader.at(keys, session, some[first : first + _ENTRIES]):
                     if entry is None:
                         continue
                     try:
-                        contents[entry.place] = to_message(keys, session, entry)
+                        contents[entry.place] = to_message(keys, session, entry), len(entry.body)
                     except CorruptEntryError as error:
-                        self._reader.report_corrupt(keys.log(session), str(entry.place).encode(), str(error))
+                        self._reader.report_corrupt(keys.log(session), entry.raw_id, str(error))
         return contents
 
-
-def _named(label: bytes) -> tuple[EntryId, str]:
-    """The place and the message id that a label of the feed names (``lua/shared/entries.lua``)."""
-    entry, _, alias = label.partition(b":")
-    place = EntryId.parse(entry)
-    if not alias:
-        return place, to_message_id(*place)
-    text = alias.decode()
-    return place, f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    async def _run(self, keys: FlowKeys, *commands: Command) -> list[Any]:
+        return await self._calls.read(lambda: self._transport.run(keys.feed, *commands))
 
 
-def _as_seen_by(session: str, change: _Change | Event) -> _Change | Event | None:
-    """A change as a watcher of one session sees it; None when it does not concern that session."""
-    if isinstance(change, Event):
-        return change if session in (change.session_id, change.old_session_id) else None
-    if change.old_session is None:
-        return change if change.session == session else None
-    if change.old_session == session:
-        return change._replace(type="deleted")
-    return change._replace(type="created") if change.session == session else None
+def in_portions(entries: Sequence[Any]) -> Iterator[list[Any]]:
+    """Entries in runs that touch some thousand messages at the most: one entry may name a thousand."""
+    portion: list[Any] = []
+    size = 0
+    for entry in entries:
+        portion.append(entry)
+        size += sum(map(len, entry[1]))
+        if size >= _PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
 
 
-def _entries_of(streams: Any) -> list[Any]:
-    """The entries of an XREAD reply of one stream: a list from RESP2 servers, a map from fakeredis."""
-    if isinstance(streams, dict):
-        (entries,) = streams.values()
-        return list(entries[0]) if len(entries) == 1 and isinstance(entries[0][0], list) else list(entries)
-    return list(streams[0][1])
+def _witnesses(keys: FlowKeys, place: EntryId) -> tuple[Command, Command]:
+    """What tells whether the feed still reaches back to a place."""
+    return ("XRANGE", keys.feed, str(place), str(place)), ("XRANGE", keys.feed, "-", "+", "COUNT", 1)
+
+
+def _gap(last: EntryId) -> FeedGapError:
+    return FeedGapError(_GAP, resume_after=str(last))
+
+
+def _shown(
+    flow_id: str, changes: Sequence[Change | Event], contents: dict[EntryId, tuple[Message, int]]
+) -> Seen:
+    events: list[Event] = []
+    size = 0
+    for change in changes:
+        if isinstance(change, Event):
+            events.append(change)
+            continue
+        message: Message | None = None
+        if change.shows_content and change.place in contents:
+            message, length = contents[change.place]
+            size += length
+        events.append(
+            Event(
+                type=change.type,  # type: ignore[arg-type]
+                id=change.event_id,
+                flow_id=flow_id,
+                session_id=change.session,
+                message_id=change.message_id,
+                message=message,
+                old_session_id=change.old_session,
+            )
+        )
+    return Seen(events, size)

@@ -8,6 +8,7 @@ may have happened), :class:`~redis_sessions.WrongTypeError` (a key of ours holds
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
@@ -27,6 +28,7 @@ from redis_sessions.errors import (
 )
 from redis_sessions.feed import Feed
 from redis_sessions.history import History
+from redis_sessions.hub import Hub
 from redis_sessions.ids import canonical, draw_number, from_cursor
 from redis_sessions.keys import Keys
 from redis_sessions.models import Message, MessageUpdate, NewMessage, RenameResult
@@ -119,6 +121,7 @@ class SessionStore:
         """Close all connections. May be repeated."""
         parts, self._open = self._open, None
         if parts is not None:
+            await parts.hub.aclose()
             await parts.transport.aclose()
             await parts.connection.aclose()
 
@@ -715,8 +718,9 @@ class SessionStore:
         parts = self._parts
         keys = parts.keys.flow(limits.flow_id(flow_id))
         session = limits.session_id(session_id) if session_id is not None else None
-        async for event in parts.feed.watch(keys, session, after):
-            yield event
+        async with contextlib.aclosing(parts.hub.watch(keys, session, after)) as events:
+            async for event in events:
+                yield event
 
     async def flows(self, *, owner: Id | None = None) -> list[str]:
         """All flow ids, or those of an owner, in the order of their text."""
@@ -814,7 +818,8 @@ class _Parts:
         self.history = History(self.calls, self.transport, self.reader, self.appender)
         self.overview = Overview(self.calls, self.transport, self.reader, self.history)
         self.runs = Runs(self.calls, self.transport, self.scripts, self.registry, self.reader)
-        self.feed = Feed(self.calls, self.transport, self.reader, int(min(1.0, deadline / 4) * 1_000))
+        feed = Feed(self.calls, self.transport, self.reader)
+        self.hub = Hub(feed, self.calls, self.transport, block_ms=int(min(1.0, deadline / 4) * 1_000))
 
 
 def _candidates(flow_id: UUID | str | None, flows: Iterable[UUID | str] | None) -> list[str] | None:

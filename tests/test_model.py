@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Sequence
 
     from redis_sessions.models import Event
-    from tests.conftest import Backend
+    from tests.conftest import Backend, MakeStore
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
 STEPS = int(os.environ.get("MODEL_STEPS", "30"))
@@ -147,7 +147,8 @@ class Machine(RuleBasedStateMachine):
         return self.runner.run(coroutine)
 
     def watch(self, flow: Flow) -> AsyncGenerator[Event, None]:
-        return self.store.watch(flow.id, after="0-0")
+        store: SessionStore = self.store
+        return store.watch(flow.id, after="0-0")
 
     def teardown(self) -> None:
         try:
@@ -746,4 +747,90 @@ def test_every_operation_does_what_the_model_does(backend: Backend) -> None:
 
 @BACKENDS
 def test_sessions_that_are_trimmed_and_expire_do_too(backend: Backend) -> None:
-    check(backend, {"max_messages": 4, "ttl": timedelta(hours=1)}, 8)
+    check(backend, {"max_messages": 2, "ttl": timedelta(hours=1)}, 10)
+
+
+class TestTheEdgesOfTheClock:
+    """What random interleavings are unlikely to reach."""
+
+    AT = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
+
+    def same_moment(self, count: int, session: str = "chat") -> list[NewMessage]:
+        return [
+            NewMessage(
+                text=f"{session} {n}",
+                sender="User",
+                sender_name="Ann",
+                session_id=session,
+                timestamp=self.AT,
+            )
+            for n in range(count)
+        ]
+
+    @BACKENDS
+    async def test_more_messages_of_one_moment_than_the_counter_holds_keep_their_order(
+        self, store: SessionStore
+    ) -> None:
+        stored: list[Message] = []
+        for count in (500, 11, 1, 1, 600):
+            stored += await store.append_many("flow", self.same_moment(count))
+
+        first = stored[0].entry.us
+        assert [message.entry.us - first for message in stored] == [0] * 512 + [1] * 512 + [2] * 89
+        assert len({message.id for message in stored}) == len(stored)
+        assert [message.id for message in stored] == sorted(message.id for message in stored)
+        assert {message.timestamp for message in stored} == {self.AT}
+        assert await store.history("flow", "chat", limit=5000) == stored
+        assert await store.get_many([message.id for message in stored]) == stored
+        pages: list[Message] = []
+        before: Message | None = None
+        while page := await store.history("flow", "chat", limit=300, before=before):
+            pages = page + pages
+            before = page[0]
+        assert pages == stored
+
+    @BACKENDS
+    async def test_sessions_of_the_same_moment_that_merge_go_on_behind_the_later_one(
+        self, store: SessionStore
+    ) -> None:
+        left = await store.append_many("flow", self.same_moment(400, "left"))
+        right = await store.append_many("flow", self.same_moment(511, "right"))
+        await store.rename_session("flow", "left", "right")
+
+        more = await store.append_many("flow", self.same_moment(3, "right"))
+
+        merged = await store.history("flow", "right", limit=5000)
+        assert [message.id for message in merged] == sorted(message.id for message in left + right + more)
+        assert merged[-3:] == more
+        assert len({message.id for message in merged}) == 914
+
+    @BACKENDS
+    @pytest.mark.parametrize(("old", "new"), [("ahead", "behind"), ("behind", "ahead")])
+    async def test_a_clock_outlives_the_message_that_set_it_and_a_merge(
+        self, store: SessionStore, old: str, new: str
+    ) -> None:
+        await store.append_many("flow", self.same_moment(2, "behind"))
+        await store.append_many("flow", self.same_moment(1, "ahead"))
+        newest = await store.append("flow", text="x", sender="U", sender_name="U", session_id="ahead")
+        await store.delete_messages([newest.id])
+        await store.rename_session("flow", old, new)
+
+        (late,) = await store.append_many("flow", self.same_moment(1, new))
+
+        assert late.entry.us == newest.entry.us
+        assert late.id > newest.id
+        assert (await store.history("flow", new))[-1] == late
+        assert await store.get(newest.id) is None
+
+    @BACKENDS
+    async def test_no_timestamp_is_stored_that_lua_cannot_count_exactly(self, make_store: MakeStore) -> None:
+        store = await make_store(max_ahead=timedelta(days=400_000))
+        exact = datetime(2255, 6, 5, 23, 47, 34, 739999, tzinfo=UTC)
+        message = await store.append("flow", text="x", sender="U", sender_name="U", timestamp=exact)
+        assert message.timestamp == exact
+        assert await store.history("flow", "flow") == [message]
+
+        with pytest.raises(InvalidTimestampError):
+            await store.append(
+                "flow", text="x", sender="U", sender_name="U", timestamp=exact + timedelta(seconds=2)
+            )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TEXT_SHOWN = 2_000
 """Characters of a message that a table shows."""
+_BRIEF = 60
 _PIPE_WIDTH = 160
 _JOINERS = "\u200c\u200d"  # within words and emoji
 _NOT_TEXT = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -49,11 +50,17 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode()
 
 
-def excerpt(text: str, most: int = TEXT_SHOWN) -> str:
+def excerpt(text: str) -> str:
     """The beginning of a message's text, safe to show, and how much more there is."""
-    rest = len(text) - most
-    shown = visible(text[:most].replace("\r\n", "\n"), lines=True)
+    rest = len(text) - TEXT_SHOWN
+    shown = visible(text[:TEXT_SHOWN].replace("\r\n", "\n"), lines=True)
     return f"{shown}… (+{rest:,} characters; --json has all)" if rest > 0 else shown
+
+
+def brief(text: str) -> str:
+    """The first words of a message's text on one line, safe to show."""
+    words = " ".join(text[:TEXT_SHOWN].split())
+    return visible(words if len(words) <= _BRIEF else words[:_BRIEF] + "…")
 
 
 def moment(when: datetime) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from redis_sessions.settings import Settings
     from redis_sessions.store import SessionStore
 
+_INSIST = 1.0
 _GRACE = 5
 """Seconds that requests under way may take when the server stops."""
 
@@ -56,8 +57,11 @@ class _Serving:
         def stop(number: int) -> None:
             if self._server is not None:
                 self._server.handle_exit(number, None)
-            elif task is not None:
+            elif task is not None and not task.done():
                 task.cancel()
+                # Once may not do: redis-py connects through asyncio.wait_for, which in Python 3.11 can
+                # lose a cancellation.
+                loop.call_later(_INSIST, stop, number)
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop, number)
@@ -73,7 +77,6 @@ class _Serving:
             self._server = _server(store)
             say(await self._greeting(store))
             await self._server.serve([self._listener])
-            self._server = None
             notice("stopped")
 
     async def _load_demo(self, store: SessionStore) -> None:

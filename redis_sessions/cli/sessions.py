@@ -9,7 +9,7 @@ import typer
 from redis_sessions.cli.exits import Exit, fail
 from redis_sessions.cli.missing import no_flow, no_session
 from redis_sessions.cli.options import Deadline, Flow, Json, Prefix, Url, Where
-from redis_sessions.cli.output import confirmed, dump, excerpt, moment, notice, say, sender, table, visible
+from redis_sessions.cli.output import brief, confirmed, dump, moment, notice, say, sender, table, visible
 from redis_sessions.cli.running import run
 from redis_sessions.errors import SessionNotFoundError
 
@@ -81,7 +81,7 @@ def sessions(
             *([visible(in_flow)] if flow is None else []),
             visible(name),
             moment(last.timestamp) if last else "",
-            f"{sender(last)}: {' '.join(excerpt(last.text, 60).split())}" if last else "",
+            f"{sender(last)}: {brief(last.text)}" if last else "",
         ]
         for in_flow, name, last in found
     ]

@@ -16,6 +16,7 @@ from redis_sessions.monitor.live import Live
 from redis_sessions.monitor.messages import Messages
 from redis_sessions.monitor.metrics import Metrics
 from redis_sessions.monitor.openapi import document
+from redis_sessions.monitor.page import page_routes
 from redis_sessions.monitor.sessions import Sessions
 from redis_sessions.monitor.shared import Shared
 from redis_sessions.monitor.surroundings import MIDDLEWARE
@@ -82,6 +83,7 @@ def monitor_app(
         route("PUT", "/messages/shared/{message_id}", shared.update),
         route("PATCH", "/messages/shared/session/{old_session_id}", shared.rename),
         route("GET", "/transactions", transactions.read),
+        *page_routes(store, access, route),
         ExactRoute("GET", "/health", health.alive),
         ExactRoute("GET", "/ready", health.ready),
         ExactRoute("GET", "/metrics", metrics.show),

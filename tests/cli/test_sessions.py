@@ -15,6 +15,12 @@ def test_sessions_are_listed_with_the_newest_activity_first(cli, flow) -> None:
     assert "User: hello b" in cli("sessions", flow).out
 
 
+def test_of_a_long_last_message_the_first_words_are_shown(cli, flow) -> None:
+    cli("add", flow, "one\ntwo " * 20, "-s", "a")
+    assert "User: one two one two" in cli("sessions", flow).out
+    assert "…" in cli("sessions", flow).out
+
+
 def test_without_a_flow_the_sessions_of_all_flows_are_listed(cli) -> None:
     for flow in ("f1", "f2"):
         cli("add", flow, "hello")

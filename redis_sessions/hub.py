@@ -1,0 +1,357 @@
+"""One blocking reader for all feeds that this process watches.
+
+However many watchers there are, one task waits for news with one XREAD over all their feeds, on one
+connection. It reads the messages of a change once, and hands each watcher its events. A feed that comes to be
+watched cuts the wait short: the connection is given up, which every server and ACL allows, and at most every
+25 ms.
+
+On a cluster XREAD takes keys of one slot only. There one task for each primary asks for the news of all its
+feeds in one trip, ten times a second, or more rarely when that takes up more than a tenth of the time.
+
+A watcher's events wait in a queue of its own. It is bounded, in number and in bytes; when it is full it is
+emptied, and the watcher reads the feed itself from where it was until it has caught up. So a slow watcher
+costs no memory and loses nothing, while the feed reaches back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from redis_sessions.changes import entries_by_stream
+from redis_sessions.errors import RedisSessionsError, StoreClosedError, WrongTypeError
+from redis_sessions.feed import PAGE, in_portions
+from redis_sessions.ids import EntryId
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from redis_sessions.calls import Calls
+    from redis_sessions.feed import Feed, Seen
+    from redis_sessions.keys import FlowKeys
+    from redis_sessions.models import Event
+    from redis_sessions.transport import Transport
+
+MAX_EVENTS = 500
+MAX_BYTES = 512 * 1024
+"""What may wait for one watcher; a single batch may be more."""
+_CUT_INTERVAL = 0.025
+_ASK_INTERVAL = 0.1
+_ASK_SHARE = 10
+_REST_PER_FEED = 10e-6
+"""Seconds between two XREADs for each feed in it: with thousands, news is collected for some milliseconds."""
+_AT_ONCE = 4
+"""Flows whose changes are read at the same time."""
+
+
+class _Batch(NamedTuple):
+    """Events, and the place behind which they end."""
+
+    events: list[Event]
+    size: int
+    end: EntryId
+
+
+class _Place:
+    """One watcher in a flow's feed. ``start`` is where the reader was when the watcher came."""
+
+    def __init__(self, session: str | None, start: EntryId) -> None:
+        self.session = session
+        self.start = start
+        self._reached = start
+        self._waiting: deque[_Batch] = deque()
+        self._count = self._size = 0
+        self._overrun = False
+        self._error: BaseException | None = None
+        self._news = asyncio.Event()
+
+    def catch_up(self, reached: EntryId) -> None:
+        self._reached = max(self._reached, reached)
+
+    @property
+    def reached(self) -> EntryId:
+        """How far the watcher is: all events up to there were handed to it."""
+        return self._reached
+
+    def offer(self, batch: _Batch) -> None:
+        if self._overrun:
+            return
+        if not batch.events:
+            # None concern this watcher, who is that far nevertheless.
+            if self._waiting:
+                self._waiting[-1] = self._waiting[-1]._replace(end=batch.end)
+            else:
+                self._reached = max(self._reached, batch.end)
+            return
+        full = self._count + len(batch.events) > MAX_EVENTS or self._size + batch.size > MAX_BYTES
+        if self._waiting and full:
+            self.overrun()
+            return
+        self._waiting.append(batch)
+        self._count += len(batch.events)
+        self._size += batch.size
+        self._news.set()
+
+    def overrun(self) -> None:
+        """Have the watcher read the feed itself from where it is."""
+        self._waiting.clear()
+        self._overrun = True
+        self._news.set()
+
+    def fail(self, error: BaseException) -> None:
+        self._error = error
+        self._news.set()
+
+    async def next(self) -> _Batch | None:
+        """The next events; None when some were dropped: they are in the feed behind ``reached``."""
+        while not self._waiting:
+            if self._overrun:
+                return None
+            if self._error is not None:
+                # Each watcher gets its own: raising adds to an error's traceback.
+                ours = isinstance(self._error, RedisSessionsError)
+                raise copy.copy(self._error) if ours else self._error from self._error.__cause__
+            self._news.clear()
+            await self._news.wait()
+        batch = self._waiting.popleft()
+        self._count -= len(batch.events)
+        self._size -= batch.size
+        self._reached = max(self._reached, batch.end)
+        return batch
+
+
+class _Watched:
+    """A flow that is watched: how far its feed was read, and for whom."""
+
+    def __init__(self, keys: FlowKeys, place: EntryId) -> None:
+        self.keys = keys
+        self.place = place
+        self.watchers: set[_Place] = set()
+
+    @property
+    def sessions(self) -> set[str | None]:
+        return {watcher.session for watcher in self.watchers}
+
+    def tell(self, seen: Mapping[str | None, Seen], end: EntryId) -> None:
+        self.place = end
+        for watcher in self.watchers:
+            if watcher.session in seen:
+                watcher.offer(_Batch(*seen[watcher.session], end))
+            else:  # came while the events were read
+                watcher.overrun()
+
+
+class Hub:
+    """Watching, shared. ``block_ms`` is how long Redis is asked to wait for news."""
+
+    def __init__(self, feed: Feed, calls: Calls, transport: Transport, block_ms: int) -> None:
+        self._feed = feed
+        self._calls = calls
+        self._transport = transport
+        self._block_ms = block_ms
+        self._readers: dict[str, _Reader] = {}
+        self._closed = False
+
+    async def watch(
+        self, keys: FlowKeys, session: str | None, after: str | None
+    ) -> AsyncGenerator[Event, None]:
+        """Events behind ``after`` (None: from now on), for ever.
+
+        Raises:
+            InvalidCursorError: ``after`` is not an event's id.
+            FeedGapError: the feed no longer reaches back; also when it expired in between.
+            StoreUnavailableError: Redis was away for longer than the deadline. Watch again after the last
+                event's id; nothing is lost while the feed reaches back.
+        """
+        reached, end = await self._feed.start(keys, after)
+        while True:
+            reader, watched, place = self._join(keys, session, end)
+            try:
+                while reached < place.start:
+                    entries = await self._feed.page(keys, reached, place.start)
+                    for some in in_portions(entries):
+                        for event in (await self._feed.events(keys, some, [session]))[session].events:
+                            yield event
+                    reached = EntryId.parse(entries[-1][0]) if entries else place.start
+                place.catch_up(reached)
+                while (batch := await place.next()) is not None:
+                    for event in batch.events:
+                        if EntryId.parse(event.id) > reached:
+                            yield event
+            finally:
+                reader.leave(watched, place)
+            reached, end = place.reached, await self._feed.last(keys)
+
+    def _join(self, keys: FlowKeys, session: str | None, end: EntryId) -> tuple[_Reader, _Watched, _Place]:
+        if self._closed:
+            msg = "the store was closed"
+            raise StoreClosedError(msg)
+        name = self._transport.node_of(keys.feed)
+        reader = self._readers.get(name)
+        if reader is None:
+            kind = _AskingReader if self._transport.kind == "cluster" else _BlockingReader
+            reader = self._readers[name] = kind(self._feed, self._calls, self._transport, self._block_ms)
+        watched = reader.watched(keys, end)
+        place = _Place(session, watched.place)
+        watched.watchers.add(place)
+        return reader, watched, place
+
+    async def aclose(self) -> None:
+        """End all watching: watchers get StoreClosedError."""
+        self._closed = True
+        for reader in self._readers.values():
+            await reader.aclose()
+
+
+class _Reader:
+    """One task that waits for news of feeds."""
+
+    def __init__(self, feed: Feed, calls: Calls, transport: Transport, block_ms: int) -> None:
+        self._feed = feed
+        self._calls = calls
+        self._transport = transport
+        self._block_ms = block_ms
+        self._flows: dict[bytes, _Watched] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+
+    def watched(self, keys: FlowKeys, end: EntryId) -> _Watched:
+        """A flow as it is watched; from ``end`` on if it was not yet."""
+        watched = self._flows.get(keys.feed)
+        if watched is None:
+            watched = self._flows[keys.feed] = _Watched(keys, end)
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._run())
+            else:
+                self._wake()
+        return watched
+
+    def leave(self, watched: _Watched, place: _Place) -> None:
+        watched.watchers.discard(place)
+        if not watched.watchers and self._flows.get(watched.keys.feed) is watched:
+            del self._flows[watched.keys.feed]
+
+    async def aclose(self) -> None:
+        for watched in list(self._flows.values()):
+            self._drop(watched, StoreClosedError("the store was closed"))
+        if self._task is not None:
+            # Without flows the task ends by itself: redis-py may lose a cancellation while it connects.
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        while self._flows:
+            flows = dict(self._flows)
+            try:
+                news = await self._news(flows)
+            except WrongTypeError:
+                await self._drop_foreign(flows)
+                continue
+            except Exception as error:  # noqa: BLE001 - it is the watchers' error
+                for watched in flows.values():
+                    self._drop(watched, error)
+                continue
+            current = [(flows[key], entries) for key, entries in news.items() if entries]
+            await asyncio.gather(*(self._tell(watched, entries) for watched, entries in current))
+            await self._rest(len(flows))
+
+    async def _tell(self, watched: _Watched, entries: list[Any]) -> None:
+        try:
+            for some in in_portions(entries):
+                if self._flows.get(watched.keys.feed) is not watched:
+                    return
+                async with self._turn:
+                    seen = await self._feed.events(watched.keys, some, watched.sessions, behind=watched.place)
+                watched.tell(seen, EntryId.parse(some[-1][0]))
+        except Exception as error:  # noqa: BLE001 - it is the watchers' error
+            self._drop(watched, error)
+
+    def _drop(self, watched: _Watched, error: BaseException) -> None:
+        if self._flows.get(watched.keys.feed) is watched:
+            del self._flows[watched.keys.feed]
+        for watcher in watched.watchers:
+            watcher.fail(error)
+
+    async def _drop_foreign(self, flows: Mapping[bytes, _Watched]) -> None:
+        """One key that holds something else fails a read of all: only its own watchers are to suffer."""
+        for watched in flows.values():
+            try:
+                await self._feed.last(watched.keys)
+            except Exception as error:  # noqa: BLE001 - it is the watchers' error
+                self._drop(watched, error)
+
+    def _wake(self) -> None:
+        """There is a new flow."""
+
+    async def _news(self, flows: Mapping[bytes, _Watched]) -> dict[bytes, list[Any]]:
+        """New entries by feed, waiting for them a while."""
+        raise NotImplementedError
+
+    async def _rest(self, feeds: int) -> None:
+        raise NotImplementedError
+
+
+class _BlockingReader(_Reader):
+    """All feeds in one XREAD that waits."""
+
+    _waiting: asyncio.Task[Any] | None = None
+    _cut: asyncio.TimerHandle | None = None
+    _cut_at = float("-inf")
+
+    def _wake(self) -> None:
+        if self._waiting is not None and self._cut is None:
+            loop = asyncio.get_running_loop()
+            self._cut = loop.call_at(max(self._cut_at + _CUT_INTERVAL, loop.time()), self._cut_off)
+
+    def _cut_off(self) -> None:
+        self._cut = None
+        self._cut_at = asyncio.get_running_loop().time()
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def _news(self, flows: Mapping[bytes, _Watched]) -> dict[bytes, list[Any]]:
+        places = [str(watched.place) for watched in flows.values()]
+        command = ("XREAD", "COUNT", PAGE, "BLOCK", self._block_ms, "STREAMS", *flows, *places)
+        first = next(iter(flows))
+        waiting = self._waiting = asyncio.create_task(
+            self._calls.read(lambda: self._transport.run(first, command))
+        )
+        try:
+            await asyncio.wait({waiting})
+        finally:
+            self._waiting = None
+            if self._cut is not None:
+                self._cut.cancel()
+                self._cut = None
+            if not waiting.done():
+                waiting.cancel()
+                await asyncio.wait({waiting})  # it gives its connection back
+        return {} if waiting.cancelled() else entries_by_stream(waiting.result()[0])
+
+    async def _rest(self, feeds: int) -> None:
+        pause = feeds * _REST_PER_FEED
+        if pause >= 0.001:
+            await asyncio.sleep(pause)
+
+
+class _AskingReader(_Reader):
+    """A primary's feeds, asked for in one trip at intervals."""
+
+    _took = 0.0
+    _more = False
+
+    async def _news(self, flows: Mapping[bytes, _Watched]) -> dict[bytes, list[Any]]:
+        started = asyncio.get_running_loop().time()
+        commands = [
+            (key, ("XRANGE", key, f"({watched.place}", "+", "COUNT", PAGE)) for key, watched in flows.items()
+        ]
+        replies = await self._calls.read(lambda: self._transport.scatter(commands))
+        self._took = asyncio.get_running_loop().time() - started
+        self._more = any(len(entries) == PAGE for entries in replies)
+        return dict(zip(flows, replies, strict=True))
+
+    async def _rest(self, feeds: int) -> None:
+        if not self._more:
+            await asyncio.sleep(max(_ASK_INTERVAL, _ASK_SHARE * self._took))

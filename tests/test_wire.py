@@ -1,0 +1,94 @@
+"""What a server is sent is what ``lua/README.md`` says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+import redis_sessions
+from redis_sessions import MessageUpdate, NewMessage
+from redis_sessions.scripts import NAMES, source
+from tests.support import Proxy, Server
+from tests.support.talk import FLOW, say
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from redis_sessions import Message, SessionStore
+    from tests.conftest import Backend, MakeStore
+
+README = (Path(redis_sessions.__file__).parent / "lua" / "README.md").read_text()
+TABLE = {
+    row[0]: (int(row[1]), re.split(r"[,;] ", row[2]))
+    for row in re.findall(r"^\| ([\w, ']+?) \| (\d+) \| ([A-Z].*?) \|$", README, re.MULTILINE)
+}
+BATCH = [NewMessage(text="x", sender="U", sender_name="A", session_id="chat")] * 3
+OPERATIONS: dict[str, Callable[[SessionStore, Message], Awaitable[object]]] = {
+    "append": lambda store, _: say(store),
+    "append_many": lambda store, _: store.append_many(FLOW, BATCH),
+    "append, with an id made elsewhere": lambda store, _: say(store, id=uuid4()),
+    "append, to a new flow": lambda store, _: say(store, flow="new", owner="ann"),
+    "history": lambda store, _: store.history(FLOW, "chat"),
+    "history, with changed messages": lambda store, _: store.history(FLOW, "edited"),
+    "history_json": lambda store, _: store.history_json(FLOW, "chat"),
+    "recent": lambda store, _: store.recent("single"),
+    "sessions": lambda store, _: store.sessions(FLOW),
+    "get, with the flow": lambda store, message: store.get(message.id, flow_id=FLOW),
+    "get": lambda store, message: store.get(message.id),
+    "update, with the flow": lambda store, message: store.update(
+        message.id, MessageUpdate(text="new"), flow_id=FLOW
+    ),
+    "update, to another session": lambda store, message: store.update(
+        message.id, MessageUpdate(session_id="other"), flow_id=FLOW
+    ),
+    "delete_messages, with the flow": lambda store, message: store.delete_messages(
+        [message.id], flow_id=FLOW
+    ),
+    "delete_session": lambda store, _: store.delete_session(FLOW, "chat"),
+    "delete_session, the flow's last": lambda store, _: store.delete_session("single", "chat"),
+    "rename_session": lambda store, _: store.rename_session(FLOW, "chat", "other"),
+    "set_owner": lambda store, _: store.set_owner(FLOW, "bob"),
+    "owner": lambda store, _: store.owner(FLOW),
+    "flows": lambda store, _: store.flows(),
+    "flows, of an owner": lambda store, _: store.flows(owner="ann"),
+    "ping": lambda store, _: store.ping(),
+}
+SCRIPTS = {source(name).sha: name for name in NAMES}
+
+
+def test_the_table_has_a_row_for_each_operation() -> None:
+    assert sorted(TABLE) == sorted(OPERATIONS)
+
+
+@pytest.mark.backends("valkey", "redis7")
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_an_operation_sends_what_is_documented(
+    make_store: MakeStore, backend: Backend, operation: str
+) -> None:
+    assert isinstance(backend.server, Server)
+    for name in NAMES:
+        backend.server.client().script_load(source(name).text)
+    async with Proxy(backend.server) as proxy:
+        store = await make_store(url=proxy.url)
+        message = await say(store, owner="ann")
+        await say(store)
+        await say(store, flow="single", owner="ann")
+        edited = await say(store, session="edited")
+        await store.update(edited.id, MessageUpdate(text="new"))
+        proxy.forget()
+        await OPERATIONS[operation](store, message)
+
+        sent = [
+            f"EVALSHA {SCRIPTS[request.args[1]]}" if request.name == b"EVALSHA" else request.name.decode()
+            for request in proxy.requests
+        ]
+        assert (proxy.round_trips, sent) == TABLE[operation]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_readme_knows_every_script(name: str) -> None:
+    assert name in README or name in {"put_build", "add_transaction", "delete_builds"}
