@@ -137,12 +137,15 @@ class Calls:
         self, operation: Callable[[Attempt], Awaitable[T]], attempt: Attempt, *, writes: bool
     ) -> T:
         self.counters.calls += 1
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task else 0
         try:
             if attempt.remaining >= self.connection.attempt_timeout:
                 return await operation(attempt)  # each attempt has that timeout of its own: transport.py
             async with asyncio.timeout(max(attempt.remaining, 0.001)):
                 return await operation(attempt)
         except REDIS_FAULTS as cause:
+            _raise_if_cancelled(task, cancelled_before)
             await self._after_fault(cause, attempt, writes=writes)
         retrying = tenacity.AsyncRetrying(
             wait=lambda state: self._pause(state, attempt),
@@ -159,6 +162,7 @@ class Calls:
                     async with asyncio.timeout(max(attempt.remaining, 0.001)):
                         result = await operation(attempt)
                 except REDIS_FAULTS as cause:
+                    _raise_if_cancelled(task, cancelled_before)
                     await self._after_fault(cause, attempt, writes=writes)
                     raise tenacity.TryAgain from cause
                 return result
@@ -183,6 +187,12 @@ class Calls:
 
     def _pause(self, state: tenacity.RetryCallState, attempt: Attempt) -> float:
         return max(attempt.wait, min(_BACKOFF(state), attempt.remaining - self._last_start))
+
+
+def _raise_if_cancelled(task: asyncio.Task[object] | None, before: int) -> None:
+    """Give way to a cancellation that became a fault: before Python 3.12 ``wait_for`` may swallow one."""
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 def unknown_outcome() -> StoreUnavailableError:

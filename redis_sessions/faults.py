@@ -7,7 +7,6 @@ tell the caller when the deadline has passed.
 from __future__ import annotations
 
 import asyncio
-import errno
 import re
 import socket
 import ssl
@@ -30,7 +29,7 @@ from redis_sessions.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 REDIS_FAULTS: tuple[type[BaseException], ...] = (
     redis_errors.RedisError,
@@ -127,11 +126,10 @@ def classify(cause: BaseException) -> Fault:
 
 def _reason(cause: BaseException, text: str) -> str:
     low = text.lower()
-    if isinstance(cause, socket.gaierror) or re.search(
-        r"name or service|getaddrinfo|nodename|resolution", low
-    ):
+    roots = tuple(_roots(cause))
+    if any(isinstance(root, socket.gaierror) for root in roots) or "name or service" in low:
         return "the host name does not resolve"
-    if "refused" in low or re.search(rf"\b(error|errno) {errno.ECONNREFUSED}\b", low):
+    if any(isinstance(root, ConnectionRefusedError) for root in roots) or "refused" in low:
         return "the connection is refused"
     if isinstance(cause, redis_errors.MaxConnectionsError) or "connection available" in low:
         return "every connection of the pool is busy: raise max_connections"
@@ -140,6 +138,13 @@ def _reason(cause: BaseException, text: str) -> str:
     if "no master found" in low:
         return "the Sentinels know no primary of that name"
     return "the connection was lost"
+
+
+def _roots(cause: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those it was raised for, also inside of groups and multiple addresses."""
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _answered(cause: BaseException, text: str) -> Fault:

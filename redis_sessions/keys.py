@@ -54,3 +54,7 @@ class Keys:
     def owner(self, owner: str) -> bytes:
         """The flows of an owner."""
         return f"{self.prefix}:owner:{owner}".encode()
+
+    def count(self, name: str) -> bytes:
+        """A number that expires: what rate limits count."""
+        return f"{self.prefix}:count:{name}".encode()

@@ -72,9 +72,11 @@ def source(name: str) -> Source:
     folder = resources.files("redis_sessions") / "lua"
 
     def include(match: re.Match[str]) -> str:
-        return "\n".join((folder / "shared" / f"{part}.lua").read_text() for part in match[1].split())
+        return "\n".join((folder / "shared" / f"{part}.lua").read_text("utf-8") for part in match[1].split())
 
-    text = re.sub(r"^-- @include (.+)$", include, (folder / f"{name}.lua").read_text(), flags=re.MULTILINE)
+    text = re.sub(
+        r"^-- @include (.+)$", include, (folder / f"{name}.lua").read_text("utf-8"), flags=re.MULTILINE
+    )
     code = text.encode()
     return Source(code, hashlib.sha1(code, usedforsecurity=False).hexdigest().encode())
 

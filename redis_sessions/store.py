@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -44,7 +45,7 @@ from redis_sessions.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from redis_sessions.calls import Attempt, Counters
     from redis_sessions.connection import Connection
@@ -730,6 +731,41 @@ class SessionStore:
         """The flow's owner; None when it has none, or is not there."""
         parts = self._parts
         return await parts.registry.owner_of(parts.keys.flow(limits.flow_id(flow_id)))
+
+    # --- counting --------------------------------------------------------------------------------
+
+    async def count(self, name: str, *, window: timedelta, amount: int = 1) -> tuple[int, timedelta]:
+        """Count an occurrence, for all processes on this Redis together; what rate limits are made of.
+
+        A window begins with its first occurrence. One during which the connection failed may count twice.
+
+        Returns:
+            How many there were in this window, and how long it still lasts.
+        """
+        parts = self._parts
+        key, window_ms = parts.keys.count(name), to_ms(window)
+
+        async def add() -> list[Any]:
+            replies = await parts.transport.run(
+                key,
+                ("SET", key, 0, "PX", window_ms, "NX"),
+                ("INCRBY", key, amount),
+                ("PTTL", key),
+            )
+            if replies[2] < 0:  # it expired between the commands
+                await parts.transport.run(key, ("PEXPIRE", key, window_ms))
+                replies[2] = window_ms
+            return replies
+
+        _, count, left_ms = await parts.calls.read(add)
+        return count, timedelta(milliseconds=left_ms)
+
+    async def counted(self, name: str) -> tuple[int, timedelta]:
+        """What :meth:`count` would answer, without an occurrence; no window: (0, 0)."""
+        parts = self._parts
+        key = parts.keys.count(name)
+        count, left_ms = await parts.calls.read(lambda: parts.transport.run(key, ("GET", key), ("PTTL", key)))
+        return int(count or 0), timedelta(milliseconds=max(left_ms, 0))
 
     # --- builds and transactions -----------------------------------------------------------------
 

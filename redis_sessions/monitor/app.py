@@ -18,8 +18,9 @@ from redis_sessions.monitor.metrics import Metrics
 from redis_sessions.monitor.openapi import document
 from redis_sessions.monitor.page import page_routes
 from redis_sessions.monitor.sessions import Sessions
+from redis_sessions.monitor.settings import MonitorSettings
 from redis_sessions.monitor.shared import Shared
-from redis_sessions.monitor.surroundings import MIDDLEWARE
+from redis_sessions.monitor.surroundings import middleware
 from redis_sessions.monitor.transactions import Transactions
 from redis_sessions.monitor.wire import json_response
 
@@ -31,34 +32,40 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from redis_sessions.monitor.access import Access, Principal
+    from redis_sessions.monitor.rates import Rates
     from redis_sessions.store import SessionStore
 
     Endpoint = Callable[[Request, Principal], Awaitable[Response]]
 
 PREFIX = "/api/v1/monitor"
-MAX_BODY_BYTES = 8 * 1024 * 1024
-"""Room for a message of ``max_message_bytes`` with every character escaped."""
 
 
 def monitor_app(
-    store: SessionStore, *, access: Access | None = None, max_body_bytes: int = MAX_BODY_BYTES
+    store: SessionStore, *, access: Access | None = None, settings: MonitorSettings | None = None
 ) -> ASGIApp:
     """Langflow's monitor endpoints over ``store``, which must be open while requests are answered.
 
     Args:
         access: who may see what. Without it :class:`OpenAccess`: callers on this machine see everything,
             others nothing.
-        max_body_bytes: the longest request body; a longer one is answered 413.
+        settings: limits, CORS and the like; without it, from ``REDIS_SESSIONS_MONITOR_*``. What they say of
+            access is for :func:`configured_access`.
     """
     access = access if access is not None else OpenAccess(store)
+    settings = settings if settings is not None else MonitorSettings.load()
     messages, sessions, shared = Messages(store, access), Sessions(store, access), Shared(store)
     builds, transactions = Builds(store, access), Transactions(store, access)
     health, metrics = Health(store), Metrics(store)
-    live, export = Live(store, access, metrics), Export(store, access)
+    live = Live(store, access, metrics, max_streams=settings.max_streams)
+    export = Export(store, access)
+    rates = _rates(store, settings.rate_limit)
 
     def route(method: str, path: str, endpoint: Endpoint) -> Route:
         async def authenticated(request: Request) -> Response:
-            return await endpoint(request, await access.authenticate(request))
+            principal = await access.authenticate(request)
+            if rates is not None:
+                await rates.check(principal)
+            return await endpoint(request, principal)
 
         made = ExactRoute(method, PREFIX + path, authenticated)
         made.app = metrics.timed(method, PREFIX + path, made.app)
@@ -89,9 +96,17 @@ def monitor_app(
         ExactRoute("GET", "/metrics", metrics.show),
         ExactRoute("GET", "/openapi.json", _describe),
     ]
-    app = Starlette(routes=routes, exception_handlers=HANDLERS, middleware=MIDDLEWARE)
-    app.state.max_body_bytes = max_body_bytes
+    app = Starlette(routes=routes, exception_handlers=HANDLERS, middleware=middleware(settings))
+    app.state.max_body_bytes = settings.max_body_bytes
     return app
+
+
+def _rates(store: SessionStore, limit: str | None) -> Rates | None:
+    if limit is None:
+        return None
+    from redis_sessions.monitor.rates import Rates
+
+    return Rates(store, limit)
 
 
 async def _describe(_: Request) -> Response:

@@ -11,25 +11,30 @@ event           data
 ``end``         the flow is gone, or no longer the reader's
 ==============  =====================================================================================
 
-``Last-Event-ID`` (or ``after=``) goes on behind an event. Comments keep the connection alive.
+``Last-Event-ID`` (or ``after=``) goes on behind an event. Comments keep the connection alive. A reader that
+takes nothing for some seconds is cut off: it can resume. All readers of a process share one connection to
+Redis (``redis_sessions/hub.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from pydantic_core import to_json
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
 from starlette.exceptions import HTTPException
 
-from redis_sessions.body import encode, splice
-from redis_sessions.errors import FeedGapError, InvalidCursorError, StoreUnavailableError
+from redis_sessions.errors import FeedGapError, InvalidCursorError, RedisSessionsError
 from redis_sessions.monitor.access import may_see, visible_flow
 from redis_sessions.monitor.messages import could_exist
 from redis_sessions.monitor.params import FlowQuery, Parser
+from redis_sessions.monitor.rendering import Rendering
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -37,19 +42,14 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
     from redis_sessions.models import Event
     from redis_sessions.monitor.access import Access, Principal
     from redis_sessions.monitor.metrics import Metrics
     from redis_sessions.store import SessionStore
 
-MAX_STREAMS = 32
-"""Each holds a connection to Redis while it waits."""
-_KEEP_ALIVE_S = 15
-_CHECK_S = 15
-"""How often it is looked whether the reader may still see the flow."""
-_SEND_TIMEOUT_S = 10
-"""A reader that does not take an event for so long is cut off: it can resume."""
+logger = logging.getLogger(__name__)
 
 
 class StreamQuery(FlowQuery):
@@ -59,17 +59,40 @@ class StreamQuery(FlowQuery):
     after: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds.
+
+    Attributes:
+        keep_alive: between comments that keep a silent connection open.
+        check: between looks whether the reader may still see the flow.
+        send: that a reader may take nothing before it is cut off.
+    """
+
+    keep_alive: float = 15
+    check: float = 15
+    send: float = 10
+
+
 class Live:
     """``/messages/stream``."""
 
     def __init__(
-        self, store: SessionStore, access: Access, metrics: Metrics, *, max_streams: int = MAX_STREAMS
+        self,
+        store: SessionStore,
+        access: Access,
+        metrics: Metrics,
+        *,
+        max_streams: int,
+        patience: Patience = Patience(),
     ) -> None:
         self._store = store
         self._access = access
         self._metrics = metrics
         self._max_streams = max_streams
+        self._patience = patience
         self._open = 0
+        self._render = Rendering()
 
     async def read(self, request: Request, principal: Principal) -> Response:
         """Events from now on, or from behind the one that is named."""
@@ -83,62 +106,89 @@ class Live:
         if self._open >= self._max_streams:
             raise HTTPException(503, "Too many live feeds are open", {"Retry-After": "5"})
         after = request.headers.get("last-event-id") or query.after
-        return EventSourceResponse(
-            self._events(principal, query.flow_id, session, after),
-            ping=_KEEP_ALIVE_S,
-            send_timeout=_SEND_TIMEOUT_S,
+        return _Stream(
+            self._events(request, principal, query.flow_id, session, after),
+            ping=self._patience.keep_alive,
+            ping_message_factory=lambda: ServerSentEvent(comment="keep-alive"),
+            send_timeout=self._patience.send,
             # Nginx would hold events back.
             headers={"x-accel-buffering": "no", "cache-control": "no-store"},
         )
 
     async def _events(
-        self, principal: Principal, flow_id: UUID, session: str | None, after: str | None
-    ) -> AsyncIterator[ServerSentEvent]:
+        self, request: Request, principal: Principal, flow_id: UUID, session: str | None, after: str | None
+    ) -> AsyncIterator[bytes]:
         self._open += 1
         self._metrics.open_streams.inc()
         try:
             while True:
                 changes = self._store.watch(flow_id, session_id=session, after=after)
                 try:
-                    async with contextlib.aclosing(_or_silence(changes, _CHECK_S)) as heard:
+                    async with contextlib.aclosing(_with_pauses(changes, self._patience.check)) as heard:
                         async for event in heard:
-                            gone = event is None or (event.type == "deleted" and event.message_id is None)
                             if event is not None:
-                                yield _to_sse(event)
-                            if gone and not await self._still_visible(principal, flow_id):
-                                yield ServerSentEvent(event="end", data="{}")
+                                yield self._render(event)
+                            doubtful = event is None or (event.type == "deleted" and event.message_id is None)
+                            if doubtful and not await self._still_visible(request, principal, flow_id):
+                                yield _said("end")
                                 return
                 except FeedGapError as gap:
                     after = gap.resume_after
-                    yield ServerSentEvent(event="reset", data="{}", id=after)
+                    yield _said("reset", after)
                 except InvalidCursorError:
                     after = None
-                    yield ServerSentEvent(event="reset", data="{}")
-        except StoreUnavailableError:
-            return  # the reader connects again, behind its last event, and is told 503 until Redis is back
+                    yield _said("reset")
+        except (RedisSessionsError, HTTPException) as error:
+            # The reader connects again, behind its last event, and is told 503 until all answer again.
+            logger.info("live feed closed: error=%s", type(error).__name__)
         finally:
             self._open -= 1
             self._metrics.open_streams.dec()
 
-    async def _still_visible(self, principal: Principal, flow_id: UUID) -> bool:
+    async def _still_visible(self, request: Request, principal: Principal, flow_id: UUID) -> bool:
+        """Whether the reader is still who it was, and may still see the flow.
+
+        Raises:
+            HTTPException: 503, that could not be found out.
+        """
+        try:
+            if await self._access.authenticate(request) != principal:
+                return False
+        except HTTPException as error:
+            if error.status_code not in (401, 403):
+                raise
+            return False
         return await may_see(self._store, self._access, principal, flow_id)
 
 
-async def _or_silence(
+class _Stream(EventSourceResponse):
+    """A reader that takes nothing is no error of ours."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            logger.info("live feed closed: its reader is too slow")
+
+
+async def _with_pauses(
     changes: AsyncGenerator[Event, None], seconds: float
 ) -> AsyncGenerator[Event | None, None]:
-    """The events, and None whenever there was none for some seconds."""
+    """The events, and None whenever some seconds have passed."""
     waiting: asyncio.Task[Any] | None = None
+    loop = asyncio.get_running_loop()
+    pause_at = loop.time() + seconds * random.uniform(0.8, 1.2)  # noqa: S311 - so that not all look at once
     try:
         while True:
+            if loop.time() >= pause_at:
+                pause_at = loop.time() + seconds
+                yield None
             if waiting is None:
                 waiting = asyncio.ensure_future(anext(changes))
-            done, _ = await asyncio.wait({waiting}, timeout=seconds)
-            if not done:
-                yield None
-                continue
-            event, waiting = waiting.result(), None
-            yield event
+            done, _ = await asyncio.wait({waiting}, timeout=max(pause_at - loop.time(), 0))
+            if done:
+                event, waiting = waiting.result(), None
+                yield event
     finally:
         if waiting is not None:
             waiting.cancel()
@@ -147,19 +197,5 @@ async def _or_silence(
         await changes.aclose()
 
 
-def _to_sse(event: Event) -> ServerSentEvent:
-    fields: dict[str, Any] = {
-        "type": event.type,
-        "flow_id": event.flow_id,
-        "session_id": event.session_id,
-        "message_id": event.message_id,
-        "old_session_id": event.old_session_id,
-    }
-    data = to_json({name: value for name, value in fields.items() if value is not None})
-    message = event.message
-    if message is not None:
-        entry = (message.raw_id, message.raw_at, encode(message), message.alias)
-        (shown,) = splice(message.flow_id, message.session_id, [entry])
-        if shown is not None:
-            data = data[:-1] + b',"message":' + shown.replace(b"\n", b"") + b"}"
-    return ServerSentEvent(event=event.type, data=data.decode(), id=event.id)
+def _said(event: str, place: str | None = None) -> bytes:
+    return ServerSentEvent(event=event, data="{}", id=place).encode()

@@ -264,9 +264,15 @@ def _describe(method: str, path: str, operation: _Operation) -> dict[str, Any]:
         answers["200"] = _answer("Done", operation.answer, operation.media_type)
     if (method, path) == ("get", "/messages"):
         answers["304"] = {"description": "Not changed since If-None-Match"}
-    texts = {401: "A bad token", 403: "No credentials, or a wrong key"}
+    texts = {
+        401: "A bad token",
+        403: "No credentials, or a wrong key",
+        414: "Path and query are too long",
+        429: "Too many requests: Retry-After says when to come back",
+        431: "The headers are too long",
+    }
     of_body = (400, 413) if operation.body else ()
-    for status in sorted({401, 403, 503, *operation.errors, *of_body}):
+    for status in sorted({*texts, 503, *operation.errors, *of_body}):
         text = texts.get(status) or _TEXT.get(status, "The store, or Langflow, does not answer")
         answers[str(status)] = _answer(text, _ref(Error))
     answers["422"] = _answer("Parameters or body are not acceptable", _ref(Problems))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from redis_sessions.monitor import KeyAccess, monitor_app
+from redis_sessions.monitor import KeyAccess, MonitorSettings, monitor_app
 from redis_sessions.store import SessionStore
 from tests.support import valkey_server
 
@@ -117,7 +117,7 @@ async def test_a_body_over_the_limit_is_413_and_is_not_read_to_its_end(
             sent += 1
             yield b" " * 100
 
-    transport = httpx.ASGITransport(monitor_app(memory_store, max_body_bytes=1_000))
+    transport = httpx.ASGITransport(monitor_app(memory_store, settings=MonitorSettings(max_body_bytes=1_000)))
     headers = {"content-type": "application/json"} | ({"content-length": "10000"} if announced else {})
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
         answer = await client.request("DELETE", MESSAGES, content=endless(), headers=headers)

@@ -96,8 +96,11 @@ async def served(
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
     finally:
+        connections = list(server.server_state.connections)
         server.should_exit = server.force_exit = True
         await task
+        for connection in connections:
+            connection.transport.abort()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

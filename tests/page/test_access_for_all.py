@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-NAMELESS = """() => [...document.querySelectorAll("a, button, input, select, textarea, dialog, nav, main, [role]")]
-  .filter((one) => one.checkVisibility() && one.role !== "presentation")
+NAMELESS = """() => [...document.querySelectorAll("a, button, input, select, textarea, dialog, nav, main, article")]
+  .filter((one) => one.checkVisibility())
   .filter((one) => !(one.ariaLabel || one.title || one.textContent.trim() || one.labels?.length
     || one.ariaLabelledByElements?.length))
   .map((one) => one.outerHTML)"""

@@ -232,11 +232,13 @@ export class Conversation {
     const article = this.#articleOf(message.id);
     if (!article || article.querySelector(".editor")) return; // what is being written is not taken away
     this.#keepPlace(() => {
-      const hadFocus = article.contains(document.activeElement);
+      const focused = article.contains(document.activeElement) ? document.activeElement : null;
       const fresh = messageElement(message);
       article.replaceWith(fresh);
       if (article.tabIndex === 0) this.#makeTabbable(fresh);
-      if (hadFocus) fresh.focus({ preventScroll: true });
+      if (!focused) return;
+      const button = focused.dataset.do && fresh.querySelector(`[data-do="${focused.dataset.do}"]`);
+      (button || fresh).focus({ preventScroll: true });
     });
   }
 
