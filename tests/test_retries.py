@@ -141,7 +141,7 @@ def _outcome(result: RenameResult) -> tuple[str, int, str, int]:
     return result.outcome, result.messages, result.session_id, len(result.numbers)
 
 
-ELSEWHERE = str(uuid4())
+ELSEWHERE = "0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f1"
 VERBS = [
     Verb(
         "append",

@@ -1,5 +1,7 @@
 """`serve`."""
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +12,17 @@ PORT = 7861
 """The one above Langflow's 7860, so that both run side by side."""
 
 
+_ENV = "REDIS_SESSIONS_MONITOR_"
+
+
+class AccessKind(StrEnum):
+    """Who gets in."""
+
+    OPEN = "open"
+    KEYS = "keys"
+    LANGFLOW = "langflow"
+
+
 def register(app: typer.Typer) -> None:
     app.command()(serve)
 
@@ -18,9 +31,7 @@ def serve(
     ctx: typer.Context,
     host: Annotated[
         str,
-        typer.Option(
-            metavar="HOST", help="Address to listen on; for now only of this machine: there is no login yet."
-        ),
+        typer.Option(metavar="HOST", help="Address to listen on; with open access one of this machine only."),
     ] = "127.0.0.1",
     port: Annotated[
         int,
@@ -28,6 +39,50 @@ def serve(
             min=0, max=65_535, help="Port to listen on (Langflow's own is 7860); 0 for any free one."
         ),
     ] = PORT,
+    access: Annotated[
+        AccessKind | None,
+        typer.Option(
+            help=f"Who gets in ({_ENV}ACCESS; default: open). open: everybody on this machine, to everything. "
+            "keys: who has an API key, to the flows of its owner. langflow: who a Langflow knows, by the same "
+            "credentials, to their own flows.",
+            show_default=False,
+        ),
+    ] = None,
+    keys_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"For --access keys: the lines that `key new` prints ({_ENV}KEYS_FILE; or the lines "
+            f"themselves, comma separated, in {_ENV}KEYS).",
+            show_default=False,
+        ),
+    ] = None,
+    langflow_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help=f"For --access langflow: where it is, as http://127.0.0.1:7860 ({_ENV}LANGFLOW_URL).",
+            show_default=False,
+        ),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="An origin whose pages may read answers, as https://chat.example; may be repeated; * for all "
+            f"({_ENV}CORS_ORIGINS, comma separated; default: none).",
+            show_default=False,
+        ),
+    ] = None,
+    rate_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="Requests that each caller may make, counted in Redis, as 600/minute or 20/second;10000/hour "
+            f"({_ENV}RATE_LIMIT; default: no limit).",
+            show_default=False,
+        ),
+    ] = None,
     demo: Annotated[
         bool, typer.Option("--demo", help="Load a small demo conversation into an empty store.")
     ] = False,
@@ -39,7 +94,24 @@ def serve(
 
     Without a URL it serves from embedded://, a Valkey of its own with its data on this machine; or from
     memory:// where that cannot run.
+
+    /health, /ready, /metrics and /openapi.json answer everybody. Further limits are set by the environment:
+    REDIS_SESSIONS_MONITOR_MAX_BODY_BYTES (8388608), REDIS_SESSIONS_MONITOR_MAX_HEADER_BYTES (32768),
+    REDIS_SESSIONS_MONITOR_MAX_TARGET_BYTES (path and query; 32768) and REDIS_SESSIONS_MONITOR_MAX_STREAMS
+    (live feeds; 10000).
     """
     from redis_sessions.cli.serving import serve_until_stopped
 
-    serve_until_stopped(Where.of(ctx, url, prefix, deadline), host, port, demo=demo)
+    serve_until_stopped(
+        Where.of(ctx, url, prefix, deadline),
+        host,
+        port,
+        demo=demo,
+        options={
+            "access": access.value if access else None,
+            "keys_file": keys_file,
+            "langflow_url": langflow_url,
+            "cors_origins": cors_origin or None,
+            "rate_limit": rate_limit,
+        },
+    )

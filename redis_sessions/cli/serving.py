@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import importlib
 import ipaddress
 import logging
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from redis_sessions.cli.exits import Exit, fail, failures
+from redis_sessions.cli.extras import need
 from redis_sessions.cli.options import DEFAULT_URL
 from redis_sessions.cli.output import notice, say, visible
 from redis_sessions.cli.running import safe_url
-from redis_sessions.errors import ConfigurationError, MissingExtraError
+from redis_sessions.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from redis_sessions.cli.options import Where
+    from redis_sessions.monitor import Access, MonitorSettings
     from redis_sessions.settings import Settings
     from redis_sessions.store import SessionStore
 
@@ -32,21 +34,50 @@ _GRACE = 5
 """Seconds that requests under way may take when the server stops."""
 
 
-def serve_until_stopped(where: Where, host: str, port: int, *, demo: bool) -> None:
-    """Serve until SIGINT or SIGTERM; errors end the command with their exit code."""
+def serve_until_stopped(where: Where, host: str, port: int, *, demo: bool, options: dict[str, Any]) -> None:
+    """Serve until SIGINT or SIGTERM; errors end the command with their exit code.
+
+    Args:
+        options: those of :class:`~redis_sessions.monitor.MonitorSettings`; None for what was not given.
+    """
     logging.basicConfig(format="%(levelname)s: %(message)s")
     with failures():
-        _check_extras()
-        settings = where.settings() or _settings_of_this_machine(where)
-    with contextlib.closing(_listen(host, port)) as listener, failures(safe_url(settings)):
-        asyncio.run(_Serving(settings, listener, demo=demo).run())
+        need("serve", "starlette", "uvicorn", "redis_sessions.monitor")
+        from redis_sessions.monitor import MonitorSettings, configured_access
+        from redis_sessions.store import SessionStore
+
+        monitor = MonitorSettings.load(**options)
+        _check_options(monitor, options)
+        store = SessionStore(where.settings() or _settings_of_this_machine(where))
+        access = configured_access(monitor, store)
+    with contextlib.closing(_listen(host, port, monitor)) as listener, failures(safe_url(store.settings)):
+        asyncio.run(_Serving(store, access, monitor, listener, demo=demo).run())
+
+
+def _check_options(monitor: MonitorSettings, options: dict[str, Any]) -> None:
+    """An option that would be passed over was meant for something."""
+    for name, kind in (("keys_file", "keys"), ("langflow_url", "langflow")):
+        if options[name] is not None and monitor.access != kind:
+            option = name.replace("_", "-")
+            msg = f"--{option} is for --access {kind}; access is {monitor.access}"
+            raise ConfigurationError(msg)
 
 
 class _Serving:
     """One run of the server. SIGINT and SIGTERM end it at any point; SIGINT again leaves no grace."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, *, demo: bool) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        store: SessionStore,
+        access: Access,
+        monitor: MonitorSettings,
+        listener: socket.socket,
+        *,
+        demo: bool,
+    ) -> None:
+        self._store = store
+        self._access = access
+        self._monitor = monitor
         self._listener = listener
         self._demo = demo
         self._server: uvicorn.Server | None = None
@@ -69,13 +100,18 @@ class _Serving:
             await self._serve()
 
     async def _serve(self) -> None:
-        from redis_sessions.store import SessionStore
+        from redis_sessions.monitor import LangflowAccess, monitor_app
 
-        async with SessionStore(self._settings) as store:
+        async with contextlib.AsyncExitStack() as stack:
+            if isinstance(self._access, LangflowAccess):
+                stack.push_async_callback(self._access.aclose)
+            store = await stack.enter_async_context(self._store)
             if self._demo:
                 await self._load_demo(store)
-            self._server = _server(store)
+            self._server = _server(monitor_app(store, access=self._access, settings=self._monitor))
             say(await self._greeting(store))
+            if not _is_loopback(self._listener):
+                notice("other machines can connect, without encryption: put a proxy with TLS in front")
             await self._server.serve([self._listener])
             notice("stopped")
 
@@ -96,33 +132,39 @@ class _Serving:
         example = f"{base}/api/v1/monitor/messages/sessions"
         if self._demo and await store.history(FLOW, SESSION, limit=1):
             example = f"{base}/api/v1/monitor/messages?flow_id={FLOW}&session_id={SESSION}"
-        return f"data:    {where}{forgets}\ntry:     curl '{example}'\nserving: {base}  (Ctrl-C stops)"
+        key = "" if self._monitor.access == "open" else " -H 'x-api-key: …'"
+        return (
+            f"data:    {where}{forgets}\n"
+            f"access:  {self._who()}\n"
+            f"try:     curl{key} '{example}'\n"
+            f"serving: {base}  (Ctrl-C stops)"
+        )
+
+    def _who(self) -> str:
+        match self._monitor.access:
+            case "keys":
+                return "who has an API key, to its owner's flows"
+            case "langflow":
+                return (
+                    f"who {visible(_without_password(self._monitor.langflow_url))} knows, to their own flows"
+                )
+            case _:
+                return "everybody on this machine, to everything"
 
 
-def _server(store: SessionStore) -> uvicorn.Server:
+def _server(app: Any) -> uvicorn.Server:
     import uvicorn
-
-    from redis_sessions.monitor import monitor_app
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
             yield  # they are handled in _Serving, which also has the time before and after
 
-    app: Any = monitor_app(store)
     return Server(
         uvicorn.Config(
             app, log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE
         )
     )
-
-
-def _check_extras() -> None:
-    try:
-        for name in ("starlette", "uvicorn"):
-            importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"serve needs {error.name}: pip install 'redis-sessions[serve]'") from None
 
 
 def _settings_of_this_machine(where: Where) -> Settings:
@@ -145,7 +187,7 @@ def _why_not_embedded() -> str | None:
     return None
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, monitor: MonitorSettings) -> socket.socket:
     """A socket that listens on an address of this machine. Ends the command when there is none."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -153,13 +195,8 @@ def _listen(host: str, port: int) -> socket.socket:
         fail(
             Exit.BAD_INPUT, f"--host {host!r} is not an address of this machine", "127.0.0.1 is the usual one"
         )
-    if not all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found):
-        fail(
-            Exit.BAD_INPUT,
-            f"--host {host!r} can be reached from other machines, and there is no login yet: "
-            "everybody there could read and delete all sessions",
-            "listen on 127.0.0.1, and put a proxy that authenticates in front",
-        )
+    if monitor.access == "open":
+        _check_is_here(host, [str(address[0]).partition("%")[0] for *_, address in found])
     family, _, _, _, address = found[0]
     try:
         return socket.create_server((str(address[0]), port), family=family)
@@ -176,3 +213,27 @@ def _listen(host: str, port: int) -> socket.socket:
 def _http_url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _check_is_here(host: str, addresses: list[str]) -> None:
+    from redis_sessions.monitor import OpenAccess
+
+    try:
+        for address in addresses:
+            OpenAccess.check_address(address)
+    except ConfigurationError:
+        fail(
+            Exit.BAD_INPUT,
+            f"--host {host!r} can be reached from other machines, and access is open: "
+            "everybody there could read and delete all sessions",
+            "listen on 127.0.0.1, or say who gets in with --access keys or --access langflow",
+        )
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(str(listener.getsockname()[0]).partition("%")[0]).is_loopback
+
+
+def _without_password(url: str | None) -> str:
+    parts = urlsplit(url or "")
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

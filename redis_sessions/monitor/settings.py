@@ -41,13 +41,13 @@ class MonitorSettings(BaseSettings):
     )
     keys: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
-        description="hashes of API keys and their owners: sha256:…=owner, comma separated",
+        description="API keys by hash, with their owners: sha256:…=owner, …",
     )
     keys_file: Path | None = Field(default=None, description="file of such lines: sha256:… owner")
     langflow_url: str | None = Field(default=None, description="the Langflow that knows the users")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="origins whose pages may read answers, comma separated; * for all; unset: none",
+        description="origins whose pages may read answers, or *; unset: none",
     )
     rate_limit: str | None = Field(
         default=None, description="requests of one caller, as 600/minute; several with ;"
@@ -139,9 +139,7 @@ def parse_keys(text: str, *, separators: str = "\n") -> dict[str, str]:
             continue
         found = _KEY.match(entry)
         if found is None:
-            msg = (
-                f"entry {number} is not a key's hash and its owner: redis-sessions key new makes such a line"
-            )
+            msg = f"entry {number} is no key's hash and owner: redis-sessions key new makes such a line"
             raise ValueError(msg)
         keys[found[1].lower()] = found[2]
     return keys

@@ -77,7 +77,7 @@ def test_memory_says_that_it_forgets(started) -> None:
 def test_it_does_not_listen_for_other_machines(cli, host) -> None:
     outcome = cli("serve", "--host", host, "--port", "0")
     assert outcome.code == 2
-    assert "no login yet" in outcome.err
+    assert "access is open" in outcome.err
 
 
 def test_a_host_that_does_not_resolve_is_refused(cli) -> None:
@@ -132,3 +132,90 @@ def test_without_uvicorn_one_line_names_the_extra(tmp_path, environment) -> None
     done = subprocess.run(command_line("serve"), capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 2
     assert done.stderr == "error: serve needs uvicorn: pip install 'redis-sessions[serve]'\n"
+
+
+def _key(cli, owner: str) -> tuple[str, str]:
+    made = cli("key", "new", "--owner", owner, "--json").json
+    return made["key"], f"{made['hash']} {made['owner']}"
+
+
+def test_keys_open_the_flows_of_their_owner(in_store, cli, flow, started, tmp_path) -> None:
+    in_store(
+        lambda store: store.append(
+            flow, text="hello", sender="u", sender_name="u", session_id="a", owner="ann"
+        )
+    )
+    (ann, line), (ben, other) = _key(cli, "ann"), _key(cli, "ben")
+    file = tmp_path / "keys"
+    file.write_text(f"# keys\n{line}\n{other}\n")
+    server = started(
+        "serve", "--port", "0", "--host", "0.0.0.0", "--access", "keys", "--keys-file", str(file)
+    )
+    base = _address(server).replace("0.0.0.0", "127.0.0.1")
+    found = [
+        httpx.get(base + MESSAGES, params={"flow_id": flow}, headers={"x-api-key": key})
+        for key in (ann, ben, "wrong")
+    ]
+    assert [answer.status_code for answer in found] == [200, 200, 403]
+    assert [len(answer.json()) for answer in found[:2]] == [1, 0]
+    for path in ("/ready", "/metrics", "/openapi.json"):
+        assert httpx.get(base + path).status_code == 200
+    assert "TLS" in server.wait_for("other machines", server.err)
+    assert server.stop() == 0
+
+
+def test_keys_may_come_from_the_environment(cli, started, monkeypatch) -> None:
+    key, line = _key(cli, "ann")
+    monkeypatch.setenv("REDIS_SESSIONS_MONITOR_ACCESS", "keys")
+    monkeypatch.setenv("REDIS_SESSIONS_MONITOR_KEYS", line.replace(" ", "="))
+    monkeypatch.setenv("REDIS_SESSIONS_MONITOR_RATE_LIMIT", "1/hour")
+    server = started("serve", "--port", "0")
+    base = _address(server)
+    answers = [httpx.get(base + MESSAGES, headers={"x-api-key": key}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert server.stop() == 0
+
+
+def test_a_langflow_that_is_away_lets_nobody_in(started) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://user:secret@127.0.0.1:{taken.getsockname()[1]}"
+    server = started("serve", "--port", "0", "--access", "langflow", "--langflow-url", url)
+    base = _address(server)
+    assert httpx.get(base + MESSAGES, headers={"x-api-key": "k"}).status_code == 503
+    assert "secret" not in "".join(server.out)
+    assert server.stop() == 0
+
+
+def test_pages_of_an_origin_that_is_named_may_read(started) -> None:
+    server = started("serve", "--port", "0", "--cors-origin", "https://a.example")
+    answer = httpx.get(_address(server) + MESSAGES, headers={"origin": "https://a.example"})
+    assert answer.headers["access-control-allow-origin"] == "https://a.example"
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--access", "keys"], "no API key is configured"),
+        (["--access", "keys", "--keys-file", "no-such-file"], "cannot be read"),
+        (["--access", "langflow"], "LANGFLOW_URL"),
+        (["--access", "langflow", "--langflow-url", "127.0.0.1:7860"], "http://127.0.0.1:7860"),
+        (["--keys-file", "keys"], "--keys-file is for --access keys; access is open"),
+        (["--langflow-url", "http://localhost"], "--langflow-url is for --access langflow"),
+        (["--cors-origin", "a.example"], "an origin is https://host"),
+        (["--rate-limit", "many"], "600/minute"),
+        (["--access", "nobody"], "--access"),
+    ],
+)
+def test_a_mistake_in_who_gets_in_is_said_before_it_listens(cli, arguments, problem) -> None:
+    outcome = cli("serve", "--port", "0", *arguments)
+    assert outcome.code == 2
+    assert problem in outcome.err
+    assert "serving" not in outcome.out
+    assert "Traceback" not in outcome.err
+
+
+def test_the_help_names_the_variables(cli) -> None:
+    out = cli("serve", "--help").out.replace("\n", " ")
+    for name in ("ACCESS", "KEYS_FILE", "LANGFLOW_URL", "CORS_ORIGINS", "RATE_LIMIT", "MAX_STREAMS"):
+        assert f"REDIS_SESSIONS_MONITOR_{name}" in out.replace(" ", "")

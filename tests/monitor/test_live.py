@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from redis_sessions.store import SessionStore
 
 STREAM = f"{PATH}/messages/stream"
-FLOW = str(uuid.uuid4())
+FLOW = "5b0c3f0e-6f3c-4a7e-9d3b-1c2d3e4f5a6b"
 
 pytestmark = pytest.mark.backends("valkey")
 

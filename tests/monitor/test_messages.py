@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .conftest import Connect
 
 MESSAGES = f"{PATH}/messages"
-FLOW, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
+FLOW, OTHER = "5f1c2f6e-0b57-4a51-9f8e-4d7f5c3b9a10", "9a0f6d1e-4b7c-4c1d-8e2f-0a1b2c3d4e5f"
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
 
 

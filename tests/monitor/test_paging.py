@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .conftest import Connect
 
 MESSAGES = f"{PATH}/messages"
-FLOW = str(uuid.uuid4())
+FLOW = "5b0c3f0e-6f3c-4a7e-9d3b-1c2d3e4f5a6b"
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
         ("HEAD", f"{PATH}/messages/sessions", "GET"),
         ("POST", f"{PATH}/messages/sessions", "GET"),
         ("GET", f"{PATH}/messages/session/x", "PATCH"),
-        ("POST", f"{PATH}/messages/{uuid.uuid4()}", "PUT"),
+        ("POST", f"{PATH}/messages/45880ffa-9908-492c-8f58-777840c875a5", "PUT"),
         ("POST", "/health", "GET"),
     ],
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .conftest import Connect
 
 SESSIONS, SESSION = f"{PATH}/messages/sessions", f"{PATH}/messages/session"
-FLOW, OTHER = str(uuid.uuid4()), str(uuid.uuid4())
+FLOW, OTHER = "5b0c3f0e-6f3c-4a7e-9d3b-1c2d3e4f5a6b", "6c1d401f-704d-4b8f-8e4c-2d3e4f5a6b7c"
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
 
 

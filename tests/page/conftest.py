@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 import pytest_asyncio
 import uvicorn
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from tests.support import Server
 
 CHROMIUM = shutil.which("chromium")
-PLAYWRIGHT = importlib.util.find_spec("playwright")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -43,12 +43,6 @@ ARGUMENTS = [
 SESSION = "refund-4711"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _a_browser_is_there() -> None:
-    if PLAYWRIGHT is None:
-        pytest.skip("the page's tests need playwright: pip install playwright")
-
-
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[Server]:
     with valkey_server() as server:
@@ -56,7 +50,9 @@ def valkey() -> Iterator[Server]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser(_a_browser_is_there: None) -> AsyncIterator[Browser]:
+async def browser() -> AsyncIterator[Browser]:
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("needs playwright: pip install playwright")
     from playwright.async_api import Error, async_playwright
 
     async with async_playwright() as playwright:
@@ -64,7 +60,7 @@ async def browser(_a_browser_is_there: None) -> AsyncIterator[Browser]:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         except Error as error:
             if CHROMIUM is None:
-                pytest.skip("the page's tests need chromium: apt install chromium, or playwright install")
+                pytest.skip("needs a browser: apt install chromium, or playwright install chromium")
             raise error
         yield browser
         await browser.close()
@@ -84,9 +80,7 @@ def flow() -> str:
 
 
 @contextlib.asynccontextmanager
-async def served(
-    store: SessionStore, access: Access | None = None, *, port: int = 0
-) -> AsyncIterator[str]:
+async def served(store: SessionStore, access: Access | None = None, *, port: int = 0) -> AsyncIterator[str]:
     """The address of a service."""
     app = monitor_app(store, access=access)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", lifespan="off"))
@@ -150,7 +144,9 @@ async def pages(browser: Browser) -> AsyncIterator[Watched]:
     watched.check()
 
 
-def said(session: str, text: str, *, ago: timedelta = timedelta(0), who: str = "Ada", **fields: Any) -> NewMessage:
+def said(
+    session: str, text: str, *, ago: timedelta = timedelta(0), who: str = "Ada", **fields: Any
+) -> NewMessage:
     fields = {"sender": "Machine" if who == "AI" else "User", **fields}
     when = datetime.now(UTC) - ago
     return NewMessage(session_id=session, text=text, sender_name=who, timestamp=when, **fields)
@@ -159,7 +155,12 @@ def said(session: str, text: str, *, ago: timedelta = timedelta(0), who: str = "
 def talk(session: str, count: int) -> list[NewMessage]:
     """``count`` messages, a second apart, the last one now."""
     return [
-        said(session, f"message {number}", ago=timedelta(seconds=count - number), who="AI" if number % 2 else "Ada")
+        said(
+            session,
+            f"message {number}",
+            ago=timedelta(seconds=count - number),
+            who="AI" if number % 2 else "Ada",
+        )
         for number in range(1, count + 1)
     ]
 
@@ -184,3 +185,17 @@ def message(page: Page, text: str) -> Any:
 
 def heading(page: Page, text: str) -> Any:
     return page.get_by_role("heading", name=text, exact=True)
+
+
+@pytest.fixture
+async def memory_store() -> AsyncIterator[SessionStore]:
+    """For what is tested without a browser."""
+    async with SessionStore.from_url(f"memory://{uuid.uuid4().hex}") as store:
+        yield store
+
+
+@pytest.fixture
+async def client(memory_store: SessionStore) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(monitor_app(memory_store))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield client

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-NAMELESS = """() => [...document.querySelectorAll("a, button, input, select, textarea, dialog, nav, main, article")]
+NAMELESS = """() =>
+  [...document.querySelectorAll("a, button, input, select, textarea, dialog, nav, main, article")]
   .filter((one) => one.checkVisibility())
-  .filter((one) => !(one.ariaLabel || one.title || one.textContent.trim() || one.labels?.length
-    || one.ariaLabelledByElements?.length))
+  .filter((one) => !(one.ariaLabel || one.title || one.textContent.trim()))
+  .filter((one) => !(one.labels?.length || one.ariaLabelledByElements?.length))
   .map((one) => one.outerHTML)"""
 CONTRAST = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
@@ -47,15 +48,17 @@ CONTRAST = """() => {
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
     if (!walker.currentNode.data.trim() || !element.checkVisibility({ opacityProperty: true })) continue;
-    const [one, other] = [light(getComputedStyle(element).color), light(ground(element))].sort((a, b) => b - a);
-    const ratio = (one + 0.05) / (other + 0.05);
+    const both = [light(getComputedStyle(element).color), light(ground(element))];
+    const ratio = (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
     if (ratio < 4.5) low.push(`${ratio.toFixed(2)} ${element.className} ${walker.currentNode.data.trim()}`);
   }
   return low;
 }"""
 
 
-async def test_everything_can_be_done_with_keys(store: SessionStore, flow: str, url: str, pages: Watched) -> None:
+async def test_everything_can_be_done_with_keys(
+    store: SessionStore, flow: str, url: str, pages: Watched
+) -> None:
     for session in ("third", "second", "first"):
         await store.append_many(flow, talk(session, 3))
     page = await pages.open(url)
@@ -117,7 +120,9 @@ async def test_the_first_stop_leads_to_the_conversation(
     await expect(page).to_have_url(address(url, flow, SESSION))
 
 
-async def test_a_row_that_moves_keeps_the_focus(store: SessionStore, flow: str, url: str, pages: Watched) -> None:
+async def test_a_row_that_moves_keeps_the_focus(
+    store: SessionStore, flow: str, url: str, pages: Watched
+) -> None:
     for session in ("third", "second", "first"):
         await store.append_many(flow, talk(session, 1))
     page = await pages.open(url)
@@ -151,7 +156,13 @@ async def test_text_stands_out_from_its_ground(
     store: SessionStore, flow: str, url: str, pages: Watched, scheme: str
 ) -> None:
     await store.append_many(
-        flow, [said("other", "x"), said(SESSION, "hello"), said(SESSION, "no", who="AI", category="error"), said(SESSION, "")]
+        flow,
+        [
+            said("other", "x"),
+            said(SESSION, "hello"),
+            said(SESSION, "no", who="AI", category="error"),
+            said(SESSION, ""),
+        ],
     )
     page = await pages.open(address(url, flow, SESSION), color_scheme=scheme)
     await expect(message(page, "hello")).to_be_visible()
@@ -162,7 +173,9 @@ async def test_text_stands_out_from_its_ground(
     assert await page.locator("dialog").first.evaluate(CONTRAST) == []
 
 
-async def test_who_wants_no_motion_sees_none(store: SessionStore, flow: str, url: str, pages: Watched) -> None:
+async def test_who_wants_no_motion_sees_none(
+    store: SessionStore, flow: str, url: str, pages: Watched
+) -> None:
     await store.append_many(flow, talk(SESSION, 1))
     page = await pages.open(address(url, flow, SESSION), reduced_motion="reduce")
     await store.append(flow, text="new", sender="User", sender_name="Ada", session_id=SESSION)

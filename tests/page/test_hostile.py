@@ -73,7 +73,9 @@ async def test_a_very_long_word_breaks_and_the_page_stays_as_wide_as_it_is(
     for width in (1280, 390):
         await page.set_viewport_size({"width": width, "height": 700})
         for selector in ("html", "#feed-scroll"):
-            wide = await page.locator(selector).evaluate("element => element.scrollWidth - element.clientWidth")
+            wide = await page.locator(selector).evaluate(
+                "element => element.scrollWidth - element.clientWidth"
+            )
             assert wide <= 0
 
 

@@ -59,7 +59,9 @@ async def scroll_until(page: Page, selector: str, position: str, condition: str)
 
 async def test_ten_thousand_sessions(store: SessionStore, flow: str, url: str, pages: Watched) -> None:
     for first in range(0, MANY, 500):
-        await store.append_many(flow, [said(f"session-{number:05}", "hello") for number in range(first, first + 500)])
+        await store.append_many(
+            flow, [said(f"session-{number:05}", "hello") for number in range(first, first + 500)]
+        )
     page = await pages.open(url)
     await page.evaluate(WATCH)
     await expect(row(page, "session-09999")).to_be_visible()
@@ -88,7 +90,10 @@ async def test_ten_thousand_messages(store: SessionStore, flow: str, url: str, p
     await expect(message(page, f"message {MANY}")).to_be_in_viewport()
 
     most = await scroll_until(
-        page, "#feed-scroll", "0", "document.querySelector('#beginning').textContent.startsWith('The beginning')"
+        page,
+        "#feed-scroll",
+        "0",
+        "document.querySelector('#beginning').textContent.startsWith('The beginning')",
     )
     await page.locator("#feed-scroll").evaluate("element => { element.scrollTop = 0; }")
 

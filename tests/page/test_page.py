@@ -32,7 +32,8 @@ async def greet(store: SessionStore, flow: str, *sessions: str) -> None:
     for age, session in reversed(list(enumerate(sessions))):
         ago = timedelta(minutes=age + 1)
         await store.append_many(
-            flow, [said(session, f"hello {session}", ago=ago), said(session, "How can I help?", ago=ago, who="AI")]
+            flow,
+            [said(session, f"hello {session}", ago=ago), said(session, "How can I help?", ago=ago, who="AI")],
         )
 
 
@@ -185,7 +186,9 @@ async def test_new_sessions_and_new_flows_appear_by_themselves(
     await expect(page.locator(".row-name")).to_have_text(["second", "first"])
 
 
-async def test_a_session_is_renamed_in_place(store: SessionStore, flow: str, url: str, pages: Watched) -> None:
+async def test_a_session_is_renamed_in_place(
+    store: SessionStore, flow: str, url: str, pages: Watched
+) -> None:
     other_flow = f"{flow[:-1]}{'0' if flow[-1] != '0' else '1'}"
     await greet(store, other_flow, SESSION)
     await greet(store, flow, SESSION, "other")

@@ -26,11 +26,15 @@ AWAY = "The session store is away."
 QUICK = timedelta(seconds=0.5)
 
 
-async def test_a_key_is_asked_for_once_and_kept_for_the_tab(store: SessionStore, flow: str, pages: Watched) -> None:
+async def test_a_key_is_asked_for_once_and_kept_for_the_tab(
+    store: SessionStore, flow: str, pages: Watched
+) -> None:
     pages.expect("403")
     key, digest = new_key()
     await store.append_many(flow, [said(SESSION, "mine")], owner="ada")
-    await store.append("20000000-0000-4000-8000-000000000000", text="x", sender="U", sender_name="U", owner="bob")
+    await store.append(
+        "20000000-0000-4000-8000-000000000000", text="x", sender="U", sender_name="U", owner="bob"
+    )
     async with served(store, KeyAccess(store, {digest: "ada"})) as url:
         page = await pages.open(address(url, flow, SESSION))
         question = page.get_by_role("dialog", name="API key")
@@ -40,7 +44,9 @@ async def test_a_key_is_asked_for_once_and_kept_for_the_tab(store: SessionStore,
         await expect(question).to_be_visible()  # there is nothing behind it
         await field.fill("ключ")
         await field.press("Enter")
-        await expect(question.get_by_role("alert")).to_have_text("A key is letters, digits and signs, without spaces.")
+        await expect(question.get_by_role("alert")).to_have_text(
+            "A key is letters, digits and signs, without spaces."
+        )
         await field.fill("wrong")
         await field.press("Enter")
         await expect(question.get_by_role("alert")).to_have_text("Invalid API key")
@@ -58,6 +64,18 @@ async def test_a_key_is_asked_for_once_and_kept_for_the_tab(store: SessionStore,
         await page.get_by_role("button", name="Forget key").click()
         await expect(question).to_be_visible()
         await expect(message(page, "mine")).to_have_count(0)
+
+
+async def test_who_is_refused_is_told_why(url: str, pages: Watched) -> None:
+    pages.expect("403")
+    page = await pages.open("about:blank")
+    refusal = {"detail": "Open access is for callers on the same machine only"}
+    await page.route("**/flows", lambda route: route.fulfill(status=403, json=refusal))
+
+    await page.goto(url)
+
+    await expect(heading(page, "You may not look in here")).to_be_visible()
+    await expect(page.get_by_role("main")).to_contain_text(refusal["detail"])
 
 
 async def test_redis_goes_away_and_comes_back(flow: str, pages: Watched) -> None:
@@ -83,9 +101,12 @@ async def test_redis_goes_away_and_comes_back(flow: str, pages: Watched) -> None
             await expect(message(page, "changed")).to_be_visible()
             await store.append(flow, text="back", sender="User", sender_name="Ada", session_id=SESSION)
             await expect(message(page, "back")).to_be_visible()
+            await page.close()
 
 
-async def test_a_page_that_is_opened_while_redis_is_away_shows_all_once_it_is_back(flow: str, pages: Watched) -> None:
+async def test_a_page_that_is_opened_while_redis_is_away_shows_all_once_it_is_back(
+    flow: str, pages: Watched
+) -> None:
     pages.expect("503")
     with valkey_server(appendonly=True) as server:
         async with SessionStore.from_url(server.url, deadline=QUICK) as store, served(store) as url:
@@ -96,6 +117,7 @@ async def test_a_page_that_is_opened_while_redis_is_away_shows_all_once_it_is_ba
             server.restart()
             await expect(message(page, "message 3")).to_be_visible(timeout=15_000)
             await expect(page.get_by_text(AWAY)).to_be_hidden()
+            await page.close()
 
 
 async def test_what_happened_while_the_server_was_away_is_there_when_it_is_back(
@@ -114,6 +136,7 @@ async def test_what_happened_while_the_server_was_away_is_there_when_it_is_back(
     async with served(store, port=int(url.rstrip("/").rpartition(":")[2])):
         await expect(message(page, "meanwhile")).to_be_visible(timeout=15_000)
         await expect(heading(page, "renamed meanwhile")).to_be_visible()
+        await page.close()
 
 
 async def test_a_feed_that_does_not_reach_back_is_made_up_for(
@@ -127,14 +150,13 @@ async def test_a_feed_that_does_not_reach_back_is_made_up_for(
         await expect(message(page, "message 250")).to_be_visible()
     await expect(page.get_by_text("The server does not answer.")).to_be_visible(timeout=15_000)
     await store.append(flow, text="lost to the feed", sender="User", sender_name="Ada", session_id=SESSION)
-    await store.delete_session(flow, "other")
-    feed = keys_of(store, flow).feed
-    await store.connection.client.delete(feed)
+    await store.connection.client.delete(keys_of(store, flow).feed)
     await store.append(flow, text="after it", sender="User", sender_name="Ada", session_id="new")
 
     async with served(store, port=int(url.rstrip("/").rpartition(":")[2])):
         await expect(message(page, "lost to the feed")).to_be_visible(timeout=15_000)
         await expect(page.locator(".row-name")).to_have_text(["new", SESSION])
+        await page.close()
 
 
 async def test_a_flow_that_is_deleted_makes_room_for_the_next(

@@ -62,7 +62,6 @@ class Files:
             "content-security-policy": POLICY,
             "cross-origin-opener-policy": "same-origin",
             "etag": f'W/"{self._digest}"',  # weak: compressed or not
-            "vary": "Accept-Encoding",
         }
         if is_fresh(request, headers["etag"]):
             return Response(status_code=304, headers=headers)

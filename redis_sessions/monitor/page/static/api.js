@@ -12,7 +12,7 @@ export class ApiError extends Error {
 
   /** The server or Redis is away: the same request may succeed later. */
   get isAway() {
-    return this.status === 0 || this.status === 429 || (this.status >= 502 && this.status <= 504);
+    return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 

@@ -30,6 +30,7 @@ export class Notice {
 function wording(error) {
   if (error.status === 0) return "The server does not answer. Trying again…";
   if (error.status === 429) return "The server asks for a little patience. Trying again…";
+  if (error.status === 500) return "The server has a problem. Trying again…";
   if (error.message.startsWith("Too many live")) return "Too many live pages are open: this one waits its turn.";
   return "The session store is away. What you see stays; trying again…";
 }

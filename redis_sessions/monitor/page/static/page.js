@@ -37,9 +37,13 @@ async function follow() {
   }
   const session = nextFlow === wanted.flow ? wanted.session : "";
   if (wanted.flow && nextFlow !== wanted.flow) Route.correct(nextFlow, "");
+  const address = location.hash;
   const opening = nextFlow === flow ? null : watch(nextFlow);
   byId("back").href = Route.href(nextFlow);
-  if (opening) await opening;
+  if (opening) {
+    await opening;
+    if (location.hash !== address) return; // meanwhile one has gone elsewhere
+  }
   await show(session);
 }
 
@@ -114,6 +118,7 @@ async function reopen(session) {
 }
 
 function reset() {
+  ownRenames.clear();
   sessions.reload();
   conversation.reload();
 }
@@ -218,6 +223,10 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 addEventListener("hashchange", follow);
 
-await flows.read();
-await follow();
-flows.keepReading();
+try {
+  await flows.read();
+  await follow();
+  await flows.keepReading();
+} catch (error) {
+  showBlank("refused", error.message);
+}

@@ -14,6 +14,7 @@ const PAGE = 100;
 const OVERLAP = 5; // rows may have moved since the page before was read
 const MARGIN = 8; // rows above and below those in sight
 const MOST_AGAIN = 1_000;
+const SHOWN = 160; // characters of a text
 
 export class Sessions {
   #api;
@@ -184,13 +185,14 @@ export class Sessions {
   // --- changes ------------------------------------------------------------------------------------
 
   #apply(type, { session_id: session, old_session_id: old, message_id: id, message }) {
-    if (type === "created" && message) this.#touch(session, message);
+    if (type === "look") this.#look(session);
+    else if (type === "created" && message) this.#touch(session, shortened(message));
     else if (type === "updated" && old) {
       this.#look(old);
       this.#look(session);
     } else if (type === "updated" && message) {
       const row = this.#rows[this.indexOf(session)];
-      if (row?.latest?.id === id) row.latest = message;
+      if (row?.latest?.id === id) row.latest = shortened(message);
     } else if (type === "deleted" && id) {
       const row = this.#rows[this.indexOf(session)];
       if (row && (!row.latest || row.latest.id === id)) this.#look(session);
@@ -249,8 +251,15 @@ export class Sessions {
   /** Reads a row again; it goes where its last message puts it. */
   async #look(session) {
     const flow = this.#flow;
-    const row = await this.#api.session(flow, session).catch((error) => (error.isAway ? undefined : null));
-    if (row === undefined || flow !== this.#flow || this.#reading) return; // the feed will say `reset`
+    const row = await patiently(this.#notice, () => this.#api.session(flow, session)).catch((error) => {
+      if (error.status === 404) return null; // the flow is gone
+      throw error;
+    });
+    if (flow !== this.#flow) return;
+    if (this.#reading) {
+      this.#waiting.push(["look", { session_id: session }]);
+      return;
+    }
     const index = this.indexOf(session);
     if (index >= 0) this.#rows.splice(index, 1);
     this.#known.delete(session);
@@ -391,4 +400,9 @@ export class Sessions {
       this.#applyFilter();
     }
   }
+}
+
+/** Of a message, what a row shows: a list of thousands does not keep them whole. */
+function shortened({ id, timestamp, sender, sender_name, text }) {
+  return { id, timestamp, sender, sender_name, text: text.slice(0, SHOWN) };
 }
