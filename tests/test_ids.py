@@ -135,6 +135,15 @@ async def test_an_id_whose_flow_hash_is_of_another_flow_is_adopted_and_found(sto
     assert await store.get(identity) == message
 
 
+async def test_an_adopted_message_has_no_second_id(store: SessionStore) -> None:
+    message = await say(store, id=uuid4())
+    by_place = to_message_id(*message.entry)
+
+    assert await store.get(by_place) is None
+    assert await store.delete_messages([by_place]) == []
+    assert await store.history(FLOW, "chat") == [message]
+
+
 async def test_a_moved_message_is_found_by_its_id_alone(store: SessionStore) -> None:
     message = await say(store)
     await say(store, flow="other")

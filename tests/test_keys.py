@@ -121,6 +121,24 @@ async def test_a_merge_leaves_no_key_of_its_own(store: SessionStore, backend: Ba
     assert not await backend.raw(store).exists(keys_of(store).merge)
 
 
+async def test_the_edit_of_a_deleted_message_goes_with_it(store: SessionStore, backend: Backend) -> None:
+    message = await say(store)
+    await say(store, "kept")
+    await store.update(message.id, MessageUpdate(text="new"))
+    await store.delete_messages([message.id])
+
+    assert not await backend.raw(store).exists(keys_of(store).edits("chat"))
+
+
+async def test_adopted_ids_of_a_deleted_session_leave_nothing(store: SessionStore, backend: Backend) -> None:
+    await say(store, session="kept")
+    await say(store, id=uuid4())
+    await store.delete_session(FLOW, "chat")
+
+    assert not await backend.raw(store).exists(keys_of(store).aliases)
+    assert not [key for key in await all_keys(store) if b":adopted:" in key]
+
+
 async def test_adopted_ids_that_are_gone_leave_nothing(store: SessionStore, backend: Backend) -> None:
     messages = [await say(store, id=uuid4()) for _ in range(3)]
     await say(store, "kept")

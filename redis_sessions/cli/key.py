@@ -28,7 +28,7 @@ def new(
         str,
         typer.Option(
             metavar="OWNER",
-            help="Whose flows the key opens: the owner that they were stored with (in Langflow: the user's id).",
+            help="Whose flows the key opens: the owner they were stored with (in Langflow: the user's id).",
             show_default=False,
         ),
     ],

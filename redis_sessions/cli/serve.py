@@ -42,9 +42,9 @@ def serve(
     access: Annotated[
         AccessKind | None,
         typer.Option(
-            help=f"Who gets in ({_ENV}ACCESS; default: open). open: everybody on this machine, to everything. "
-            "keys: who has an API key, to the flows of its owner. langflow: who a Langflow knows, by the same "
-            "credentials, to their own flows.",
+            help=f"Who gets in ({_ENV}ACCESS; default: open). open: everybody on this machine, to all. "
+            "keys: who has an API key, to the flows of its owner. langflow: who a Langflow knows, by the "
+            "same credentials, to their own flows.",
             show_default=False,
         ),
     ] = None,
@@ -69,8 +69,8 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="ORIGIN",
-            help="An origin whose pages may read answers, as https://chat.example; may be repeated; * for all "
-            f"({_ENV}CORS_ORIGINS, comma separated; default: none).",
+            help="An origin whose pages may read answers, as https://chat.example; may be repeated; * for "
+            f"all ({_ENV}CORS_ORIGINS, comma separated; default: none).",
             show_default=False,
         ),
     ] = None,
@@ -78,8 +78,8 @@ def serve(
         str | None,
         typer.Option(
             metavar="RATE",
-            help="Requests that each caller may make, counted in Redis, as 600/minute or 20/second;10000/hour "
-            f"({_ENV}RATE_LIMIT; default: no limit).",
+            help="Requests that each caller may make, counted in Redis, as 600/minute or "
+            f"20/second;10000/hour ({_ENV}RATE_LIMIT; default: no limit).",
             show_default=False,
         ),
     ] = None,
