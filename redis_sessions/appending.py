@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from redis_sessions.settings import Settings
 
 _MORE_CANDIDATES = 8
+_SESSIONS_AT_ONCE = 32
 _set = msgspec.structs.force_setattr
 
 
@@ -80,10 +81,17 @@ class Appender:
         groups = [(session, [prepared[place] for place in places]) for session, places in by_session.items()]
         if len(groups) == 1:
             return await self._append_session(keys, *groups[0], owner)
-        outcomes = await asyncio.gather(
-            *(self._append_session(keys, session, group, owner) for session, group in groups),
-            return_exceptions=True,
-        )
+        outcomes: list[list[Message] | BaseException] = []
+        # At once, as far as there are connections: one that waits for its turn is using up its deadline.
+        at_once = min(_SESSIONS_AT_ONCE, self._settings.max_connections)
+        for first in range(0, len(groups), at_once):
+            outcomes += await asyncio.gather(
+                *(
+                    self._append_session(keys, session, group, owner)
+                    for session, group in groups[first : first + at_once]
+                ),
+                return_exceptions=True,
+            )
         stored: dict[int, Message] = {}
         failed: dict[str, RedisSessionsError] = {}
         for (session, places), outcome in zip(by_session.items(), outcomes, strict=True):

@@ -80,6 +80,9 @@ class NewMessage(BaseModel):
         timestamp: when it was said; with a time zone, from 1970 on. Without one, now.
         user_id: the person it is stored for (the *message owner*).
         id: an id made elsewhere (a UUID), to be *adopted*. Without one, the store makes it.
+
+    Raises:
+        pydantic.ValidationError: a field is unknown, is missing, or has the wrong type.
     """
 
     model_config = ConfigDict(extra="forbid", validate_default=False)
@@ -108,6 +111,9 @@ class MessageUpdate(BaseModel):
 
     ``properties`` is replaced whole. ``edit`` becomes True when the text changes, whatever is given.
     ``session_id`` moves the message to another session of its flow.
+
+    Raises:
+        pydantic.ValidationError: a field is unknown, or has the wrong type.
     """
 
     model_config = ConfigDict(extra="forbid")

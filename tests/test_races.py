@@ -20,10 +20,12 @@ from redis_sessions import (
     OwnerMismatchError,
     SessionNotFoundError,
 )
+from redis_sessions.scripts import source
+from tests.support import Proxy, Server
 from tests.support.talk import FLOW, at, dump, keys_of, say, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine
 
     from redis_sessions import Message, SessionStore
     from tests.conftest import Backend, MakeStore
@@ -32,6 +34,13 @@ ROUNDS = 12
 
 # 100 calls at once wait for one another on a slow machine: the deadline is not what is tested here.
 pytestmark = pytest.mark.store_options(deadline=timedelta(seconds=60))
+
+
+@pytest.fixture
+async def proxy(backend: Backend) -> AsyncIterator[Proxy]:
+    assert isinstance(backend.server, Server)
+    async with Proxy(backend.server) as proxy:
+        yield proxy
 
 
 async def outcomes(*calls: Coroutine[Any, Any, Any]) -> tuple[list[Any], list[BaseException]]:
@@ -97,6 +106,22 @@ class TestRename:
         assert once(first, *results[1], *results[2]) <= found
         assert found.total() == 1 + 30 + 120
         assert all(await store.get_many(found))
+
+    async def test_a_merged_session_is_found_by_all_its_ids_after_more_renames(
+        self, real_store: SessionStore
+    ) -> None:
+        store = real_store
+        messages: list[Message] = []
+        for name in ("a", "b", "c"):
+            messages += await talk(store, 3, name)
+        for old, new in (("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")):
+            await store.rename_session(FLOW, old, new)
+
+        ids = [message.id for message in messages]
+        found = await store.get_many(ids)
+        assert [message.session_id for message in found if message] == ["a"] * 9
+        assert await store.delete_messages(ids) == ids
+        assert [key for key in await dump(store) if not key.endswith(b":feed")] == []
 
     async def test_renames_back_and_forth_lose_nothing(self, real_store: SessionStore) -> None:
         store = real_store
@@ -358,6 +383,40 @@ class TestFlows:
             await store.delete_session(flow, "chat")
             assert await store.flows() == []
             assert await store.flows(owner="ann") == []
+
+    @pytest.mark.backends("valkey", "redis7")
+    async def test_a_flow_that_is_deleted_while_an_append_registers_it_is_registered_again(
+        self, make_real_store: MakeStore, proxy: Proxy
+    ) -> None:
+        near, far = await make_real_store(), await make_real_store(proxy.url)
+        hold = proxy.hold_reply(b"SADD")
+        task = asyncio.create_task(say(far, owner="ann"))
+        await hold.reached()
+        message = await say(near, owner="ann")
+        await near.delete_messages([message.id])
+        assert await near.flows() == []
+        hold.release()
+        await task
+
+        assert await near.flows() == [FLOW]
+        assert await near.flows(owner="ann") == [FLOW]
+
+    @pytest.mark.backends("valkey", "redis7")
+    async def test_a_flow_that_comes_back_while_a_delete_takes_it_out_is_registered_again(
+        self, make_real_store: MakeStore, proxy: Proxy
+    ) -> None:
+        near, far = await make_real_store(), await make_real_store(proxy.url)
+        await say(near, owner="ann")
+        script = source("delete_session")
+        hold = proxy.hold_reply(lambda raw: script.sha in raw or script.text in raw)
+        task = asyncio.create_task(far.delete_session(FLOW, "chat"))
+        await hold.reached()
+        await say(near, owner="ann")
+        hold.release()
+        await task
+
+        assert await near.flows() == [FLOW]
+        assert await near.flows(owner="ann") == [FLOW]
 
     async def test_a_refused_first_write_registers_nothing(self, real_store: SessionStore) -> None:
         store = real_store

@@ -15,7 +15,7 @@ import pytest
 
 from redis_sessions import MessageUpdate, NewMessage, SessionNotFoundError
 from tests.support import Proxy, Server, wait_until
-from tests.support.talk import FLOW, at, keys_of, say, texts
+from tests.support.talk import FLOW, at, dump, keys_of, say, texts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -397,3 +397,4 @@ async def test_a_session_that_is_replaced_between_reading_and_deleting_is_delete
 
     assert deleted == 1
     assert await near.sessions(FLOW) == []
+    assert list(await dump(near)) == [keys_of(near).feed]

@@ -95,10 +95,11 @@ def serve(
     Without a URL it serves from embedded://, a Valkey of its own with its data on this machine; or from
     memory:// where that cannot run.
 
-    /health, /ready, /metrics and /openapi.json answer everybody. Further limits are set by the environment:
-    REDIS_SESSIONS_MONITOR_MAX_BODY_BYTES (8388608), REDIS_SESSIONS_MONITOR_MAX_HEADER_BYTES (32768),
-    REDIS_SESSIONS_MONITOR_MAX_TARGET_BYTES (path and query; 32768) and REDIS_SESSIONS_MONITOR_MAX_STREAMS
-    (live feeds; 10000).
+    /health, /ready, /metrics and /openapi.json answer everybody. Set by the environment only, each with
+    REDIS_SESSIONS_MONITOR_ before it: MAX_BODY_BYTES (8388608), MAX_HEADER_BYTES (32768), MAX_TARGET_BYTES
+    (path and query; 32768); MAX_STREAMS (live feeds; 10000), and for each of them STREAM_KEEP_ALIVE (15, in
+    seconds), STREAM_CHECK (15; how often it is looked whether the reader may still see the flow) and
+    STREAM_PATIENCE (10; a reader that takes nothing for so long is cut off).
     """
     from redis_sessions.cli.serving import serve_until_stopped
 

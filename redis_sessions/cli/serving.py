@@ -145,9 +145,8 @@ class _Serving:
             case "keys":
                 return "who has an API key, to its owner's flows"
             case "langflow":
-                return (
-                    f"who {visible(_without_password(self._monitor.langflow_url))} knows, to their own flows"
-                )
+                where = _without_password(self._monitor.langflow_url)
+                return f"who {visible(where)} knows, to their own flows"
             case _:
                 return "everybody on this machine, to everything"
 

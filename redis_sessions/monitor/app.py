@@ -56,8 +56,7 @@ def monitor_app(
     messages, sessions, shared = Messages(store, access), Sessions(store, access), Shared(store)
     builds, transactions = Builds(store, access), Transactions(store, access)
     health, metrics = Health(store), Metrics(store)
-    live = Live(store, access, metrics, max_streams=settings.max_streams)
-    export = Export(store, access)
+    live, export = Live(store, access, metrics, settings), Export(store, access)
     rates = _rates(store, settings.rate_limit)
 
     def route(method: str, path: str, endpoint: Endpoint) -> Route:

@@ -22,7 +22,6 @@ import asyncio
 import contextlib
 import logging
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from redis_sessions.models import Event
     from redis_sessions.monitor.access import Access, Principal
     from redis_sessions.monitor.metrics import Metrics
+    from redis_sessions.monitor.settings import MonitorSettings
     from redis_sessions.store import SessionStore
 
 logger = logging.getLogger(__name__)
@@ -59,38 +59,16 @@ class StreamQuery(FlowQuery):
     after: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Seconds.
-
-    Attributes:
-        keep_alive: between comments that keep a silent connection open.
-        check: between looks whether the reader may still see the flow.
-        send: that a reader may take nothing before it is cut off.
-    """
-
-    keep_alive: float = 15
-    check: float = 15
-    send: float = 10
-
-
 class Live:
     """``/messages/stream``."""
 
     def __init__(
-        self,
-        store: SessionStore,
-        access: Access,
-        metrics: Metrics,
-        *,
-        max_streams: int,
-        patience: Patience = Patience(),
+        self, store: SessionStore, access: Access, metrics: Metrics, settings: MonitorSettings
     ) -> None:
         self._store = store
         self._access = access
         self._metrics = metrics
-        self._max_streams = max_streams
-        self._patience = patience
+        self._settings = settings
         self._open = 0
         self._render = Rendering()
 
@@ -103,14 +81,14 @@ class Live:
         session = unquote(query.session_id) if query.session_id else None
         if session is not None and not could_exist(session):
             raise HTTPException(404, "Session not found")
-        if self._open >= self._max_streams:
+        if self._open >= self._settings.max_streams:
             raise HTTPException(503, "Too many live feeds are open", {"Retry-After": "5"})
         after = request.headers.get("last-event-id") or query.after
         return _Stream(
             self._events(request, principal, query.flow_id, session, after),
-            ping=self._patience.keep_alive,
+            ping=self._settings.stream_keep_alive,
             ping_message_factory=lambda: ServerSentEvent(comment="keep-alive"),
-            send_timeout=self._patience.send,
+            send_timeout=self._settings.stream_patience,
             # Nginx would hold events back.
             headers={"x-accel-buffering": "no", "cache-control": "no-store"},
         )
@@ -124,7 +102,9 @@ class Live:
             while True:
                 changes = self._store.watch(flow_id, session_id=session, after=after)
                 try:
-                    async with contextlib.aclosing(_with_pauses(changes, self._patience.check)) as heard:
+                    async with contextlib.aclosing(
+                        _with_pauses(changes, self._settings.stream_check)
+                    ) as heard:
                         async for event in heard:
                             if event is not None:
                                 yield self._render(event)

@@ -64,6 +64,15 @@ class MonitorSettings(BaseSettings):
     max_streams: Annotated[int, Field(ge=0)] = Field(
         default=10_000, description="live feeds that one process keeps open"
     )
+    stream_keep_alive: Annotated[float, Field(ge=0.05)] = Field(
+        default=15, description="seconds between comments on a live feed, for what closes silent connections"
+    )
+    stream_check: Annotated[float, Field(ge=0.05)] = Field(
+        default=15, description="seconds between looks whether its reader may still see the flow"
+    )
+    stream_patience: Annotated[float, Field(ge=0.05)] = Field(
+        default=10, description="seconds that a reader may take nothing before it is cut off"
+    )
 
     @field_validator("keys", mode="before")
     @classmethod

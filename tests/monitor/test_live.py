@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
-from redis_sessions.monitor import KeyAccess, monitor_app
+from redis_sessions.monitor import KeyAccess, MonitorSettings, monitor_app
 from tests.support import wait_until
 
 from .conftest import PATH
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from redis_sessions.monitor import Access
     from redis_sessions.store import SessionStore
+    from tests.conftest import Backend
 
 STREAM = f"{PATH}/messages/stream"
 FLOW = "5b0c3f0e-6f3c-4a7e-9d3b-1c2d3e4f5a6b"
@@ -31,9 +33,10 @@ pytestmark = pytest.mark.backends("valkey")
 
 
 @contextlib.asynccontextmanager
-async def served(store: SessionStore, access: Access | None = None) -> AsyncIterator[str]:
+async def served(store: SessionStore, access: Access | None = None, **options: Any) -> AsyncIterator[str]:
     """The URL of a real server."""
-    config = uvicorn.Config(monitor_app(store, access=access), port=0, log_level="warning", lifespan="off")
+    app = monitor_app(store, access=access, settings=MonitorSettings(**options))
+    config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     task = asyncio.create_task(server.serve())
@@ -177,3 +180,91 @@ async def test_an_unknown_or_foreign_flow_has_no_feed(real_store: SessionStore) 
             answer = await client.get(STREAM, params={"flow_id": flow}, headers={"x-api-key": KEY})
             assert (answer.status_code, answer.json()) == (404, {"detail": "Flow not found"})
         assert (await client.get(STREAM, params={"flow_id": FLOW})).status_code == 403
+
+
+async def test_a_silent_feed_is_kept_alive(real_store: SessionStore) -> None:
+    await say(real_store, "0")
+    async with (
+        served(real_store, stream_keep_alive=0.05) as url,
+        httpx.AsyncClient(base_url=url) as client,
+        client.stream("GET", STREAM, params={"flow_id": FLOW}) as answer,
+    ):
+        lines = answer.aiter_lines()
+        async with asyncio.timeout(10):
+            assert [line for line in [await anext(lines) for _ in range(6)] if line] == [": keep-alive"] * 3
+
+
+async def test_a_reader_that_takes_nothing_is_cut_off_and_can_resume(real_store: SessionStore) -> None:
+    await say(real_store, "0")
+    text = "x" * 500_000
+    async with served(real_store, stream_patience=0.2) as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1_000)
+        writer.write(f"GET {STREAM}?flow_id={FLOW} HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+        await wait_until(lambda: open_feeds(url, "1.0"))
+        sent = 0
+        while await streams(url) == "1.0":
+            await say(real_store, text)
+            sent += 1
+            assert sent < 100
+        raw = b""
+        while part := await reader.read(1 << 20):
+            raw += part
+        writer.close()
+
+        ids = re.findall(rb"id: (\S+)\r\nevent: created\r\ndata: [^\r]*\r\n\r\n", raw)
+        assert ids
+        missed = sent - len(ids)
+        assert missed > 0
+        async with reading(url, headers={"last-event-id": ids[-1].decode()}) as again:
+            await say(real_store, "end")
+            seen = [(await anext(again))[2]["message"]["text"] for _ in range(missed + 1)]
+        assert seen == [text] * missed + ["end"]
+
+
+async def test_losing_access_ends_a_feed_however_busy_it_is(real_store: SessionStore) -> None:
+    await say(real_store, "0", owner=USER)
+    access = KeyAccess(real_store, KEYS)
+    async with (
+        served(real_store, access, stream_check=0.2) as url,
+        reading(url, headers={"x-api-key": KEY}) as reader,
+    ):
+        await wait_until(lambda: open_feeds(url, "1.0"))
+        await real_store.set_owner(FLOW, "somebody else")
+        kinds: list[str] = []
+        while "end" not in kinds:
+            await say(real_store, "busy")
+            kinds.append((await anext(reader))[0])
+        with pytest.raises(StopAsyncIteration):
+            await anext(reader)
+
+
+async def test_more_feeds_than_may_be_are_503(real_store: SessionStore) -> None:
+    await say(real_store, "0")
+    async with (
+        served(real_store, max_streams=1) as url,
+        reading(url),
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        await wait_until(lambda: open_feeds(url, "1.0"))
+        answer = await client.get(STREAM, params={"flow_id": FLOW})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+async def test_all_feeds_of_a_process_share_a_connection_to_redis(
+    real_store: SessionStore, backend: Backend
+) -> None:
+    def waits() -> int:
+        clients: Any = backend.redis.client_list()
+        return sum(client["cmd"] == "xread" and "b" in client["flags"] for client in clients)
+
+    await say(real_store, "0")
+    async with contextlib.AsyncExitStack() as stack:
+        url = await stack.enter_async_context(served(real_store))
+        readers = [await stack.enter_async_context(reading(url)) for _ in range(30)]
+        await wait_until(lambda: open_feeds(url, "30.0"))
+        await wait_until(lambda: waits() == 1)
+        await say(real_store, "now")
+        seen = await asyncio.gather(*(anext(reader) for reader in readers))
+        assert {(kind, data["message"]["text"]) for kind, _, data in seen} == {("created", "now")}
+        assert waits() <= 1

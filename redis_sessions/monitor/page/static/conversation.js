@@ -5,13 +5,11 @@
  * new. Changes from the feed wait while messages are being read, and are then applied to them.
  */
 
+import { Deeds, neighbour } from "./deeds.js";
 import { byId } from "./dom.js";
-import { editText } from "./editor.js";
 import { icon } from "./icons.js";
 import { messageElement } from "./message.js";
-import { toast } from "./notice.js";
 import { patiently } from "./patience.js";
-import { ask } from "./question.js";
 import { FULL, Sheet } from "./sheet.js";
 import { count, excerpt } from "./text.js";
 
@@ -48,9 +46,19 @@ export class Conversation {
     this.#notice = notice;
     this.#on = on;
     this.#scroll.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    this.#feed.addEventListener("click", (event) => this.#click(event));
-    this.#feed.addEventListener("keydown", (event) => this.#key(event));
-    this.#feed.addEventListener("focusin", (event) => this.#focused(event.target.closest(".message")));
+    this.#feed.addEventListener("focusin", (event) => {
+      const article = event.target.closest(".message");
+      if (article) this.#makeTabbable(article);
+    });
+    new Deeds(api, this.#feed, {
+      find: (id) => this.#messageOf(id),
+      replace: (message) => this.#replace(message),
+      remove: (id) => this.#remove(id),
+      hold: () => {
+        this.#follows = false;
+      },
+      release: () => this.#scrolled(),
+    });
     this.#newest.addEventListener("click", () => this.#toEnd());
     this.#sight = new IntersectionObserver((entries) => this.#seen(entries), { root: this.#scroll, rootMargin: "150% 0px" });
     new ResizeObserver(() => this.#resized()).observe(this.#scroll);
@@ -249,7 +257,7 @@ export class Conversation {
     sheet.messages = sheet.messages.filter((message) => message.id !== id);
     const article = this.#articleOf(id);
     const hadFocus = article?.contains(document.activeElement);
-    const next = article && (neighbour(this.#articles(), article, 1) ?? neighbour(this.#articles(), article, -1));
+    const next = article && (neighbour(article, 1) ?? neighbour(article, -1));
     this.#redraw(sheet);
     if (hadFocus) (next && this.#articleOf(next.dataset.id))?.focus({ preventScroll: true });
     if (!sheet.messages.length) this.#discard(sheet);
@@ -332,8 +340,7 @@ export class Conversation {
   }
 
   #topMessage() {
-    const id = this.#topPlace()?.id;
-    return this.#where.get(id)?.messages.find((message) => message.id === id) ?? null;
+    return this.#messageOf(this.#topPlace()?.id) ?? null;
   }
 
   #return(place) {
@@ -359,8 +366,6 @@ export class Conversation {
     if (this.#newest.textContent !== label) this.#newest.replaceChildren(icon("down"), label);
   }
 
-  // --- what one does ------------------------------------------------------------------------------
-
   #articles() {
     return [...this.#feed.querySelectorAll(".message")];
   }
@@ -369,13 +374,8 @@ export class Conversation {
     return this.#feed.querySelector(`.message[data-id="${CSS.escape(id)}"]`);
   }
 
-  #messageOf(article) {
-    const { id } = article.dataset;
+  #messageOf(id) {
     return this.#where.get(id)?.messages.find((message) => message.id === id);
-  }
-
-  #focused(article) {
-    if (article) this.#makeTabbable(article);
   }
 
   /** Tab leads to one message, and from it to its buttons: not through all of them. */
@@ -386,99 +386,10 @@ export class Conversation {
     if (!article) return;
     for (const one of [article, ...article.querySelectorAll("button[data-do]")]) one.tabIndex = 0;
   }
-
-  #click(event) {
-    const button = event.target.closest("button[data-do]");
-    if (button) this.#do(button.dataset.do, button.closest(".message"));
-  }
-
-  #key(event) {
-    const article = event.target.closest(".message");
-    if (!article || event.altKey || event.ctrlKey || event.metaKey) return;
-    const steps = { PageDown: 1, PageUp: -1 };
-    const actions = { c: "copy", e: "edit", Delete: "remove" };
-    if (event.key in steps) {
-      const next = neighbour(this.#articles(), article, steps[event.key]);
-      if (next) {
-        event.preventDefault();
-        next.focus();
-      }
-    } else if (event.key in actions && event.target === article) {
-      event.preventDefault();
-      this.#do(actions[event.key], article);
-    }
-  }
-
-  #do(what, article) {
-    const message = this.#messageOf(article);
-    if (!message) return;
-    if (what === "copy") this.#copy(message);
-    else if (what === "edit") this.#edit(article, message);
-    else this.#ask(message);
-  }
-
-  async #copy(message) {
-    await copyText(message.text);
-    toast("Copied");
-  }
-
-  #edit(article, message) {
-    if (article.querySelector(".editor")) return;
-    let saved = null;
-    this.#follows = false;
-    editText(article, message.text, {
-      save: async (text) => {
-        const { text: stored, edit } = await this.#api.edit(message.id, text);
-        saved = { ...(this.#messageOf(article) ?? message), text: stored, edit };
-      },
-      done: () => {
-        const present = saved ?? this.#messageOf(article);
-        if (present) this.#replace(present);
-        this.#articleOf(message.id)?.querySelector('[data-do="edit"]').focus({ preventScroll: true });
-        this.#scrolled();
-      },
-    });
-    article.querySelector(".editor").scrollIntoView({ block: "nearest" });
-  }
-
-  #ask(message) {
-    ask({
-      title: "Delete this message?",
-      text: `“${excerpt(message.text, 120)}”\n\nIt will be gone for good.`,
-      yes: "Delete",
-      careful: true,
-      action: () => this.#api.deleteMessage(message.id),
-    }).then((done) => {
-      if (!done) return;
-      this.#remove(message.id);
-      toast("Message deleted");
-    });
-  }
 }
 
 function inSheets(messages) {
   const sheets = [];
   for (let first = 0; first < messages.length; first += FULL) sheets.push(new Sheet(messages.slice(first, first + FULL)));
   return sheets;
-}
-
-function neighbour(articles, article, step) {
-  return articles[articles.indexOf(article) + step] ?? null;
-}
-
-async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Without TLS, browsers have no clipboard for pages: the old way.
-    const field = document.createElement("textarea");
-    field.value = text;
-    field.className = "unseen";
-    document.body.append(field);
-    const focused = document.activeElement;
-    field.select();
-    document.execCommand("copy");
-    field.remove();
-    focused?.focus({ preventScroll: true });
-  }
 }

@@ -16,6 +16,8 @@ export function fillRow(element, row, flow) {
   const [link] = element.children;
   const [name, time, text] = link.children;
   const { session_id: session, latest } = row;
+  element.dataset.session = session;
+  element.latest = latest;
   link.href = Route.href(flow, session);
   link.title = session;
   name.firstChild.textContent = sessionName(session, flow);

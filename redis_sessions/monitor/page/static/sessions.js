@@ -7,12 +7,11 @@
 
 import { byId } from "./dom.js";
 import { patiently } from "./patience.js";
-import { fillRow, rowElement } from "./row.js";
+import { Rows } from "./rows.js";
 import { count, visible } from "./text.js";
 
 const PAGE = 100;
 const OVERLAP = 5; // rows may have moved since the page before was read
-const MARGIN = 8; // rows above and below those in sight
 const MOST_AGAIN = 1_000;
 const SHOWN = 160; // characters of a text
 
@@ -20,8 +19,7 @@ export class Sessions {
   #api;
   #notice;
   #on;
-  #scroll = byId("rows-scroll");
-  #list = byId("rows");
+  #view = new Rows(() => this.#drawSoon());
   #note = byId("rows-note");
   #filterField = byId("filter");
   #filterResult = byId("filter-result");
@@ -35,8 +33,6 @@ export class Sessions {
   #complete = false;
   #reading = null; // AbortController of the page that is being read
   #waiting = [];
-  #elements = new Map();
-  #rowHeight = 0;
   #drawing = 0;
 
   /** `on.rename(session)` and `on.remove(session)` when a key asks for it. */
@@ -44,15 +40,11 @@ export class Sessions {
     this.#api = api;
     this.#notice = notice;
     this.#on = on;
-    this.#scroll.addEventListener("scroll", () => this.#drawSoon(), { passive: true });
-    new ResizeObserver(() => {
-      this.#rowHeight = 0;
+    const list = byId("rows");
+    list.addEventListener("keydown", (event) => this.#key(event));
+    list.addEventListener("focusin", (event) => {
+      this.#active = event.target.closest("li")?.dataset.session ?? this.#active;
       this.#drawSoon();
-    }).observe(this.#scroll);
-    this.#list.addEventListener("keydown", (event) => this.#key(event));
-    this.#list.addEventListener("focusin", (event) => {
-      const element = event.target.closest("li");
-      if (element && element.dataset.session !== this.#active) this.#activate(element.dataset.session);
     });
     let typing = 0;
     this.#filterField.addEventListener("input", () => {
@@ -77,8 +69,7 @@ export class Sessions {
 
   /** All afresh, as far down as one has scrolled. */
   reload() {
-    const seen = Math.ceil((this.#scroll.scrollTop + this.#scroll.clientHeight) / this.#height());
-    return this.#read(Math.min(Math.max(PAGE, seen + MARGIN), MOST_AGAIN), 0);
+    return this.#read(Math.min(Math.max(PAGE, this.#view.end), MOST_AGAIN), 0);
   }
 
   /** Marks the session whose conversation is shown. */
@@ -114,9 +105,7 @@ export class Sessions {
     this.#rows = [];
     this.#known.clear();
     this.#complete = false;
-    for (const element of this.#elements.values()) element.remove();
-    this.#elements.clear();
-    this.#scroll.scrollTop = 0;
+    this.#view.clear();
     this.#tell();
     this.#draw();
   }
@@ -210,9 +199,7 @@ export class Sessions {
     if (index < 0 && !this.#isListed(session)) return;
     this.#known.add(session);
     this.#rows.unshift(row);
-    // Who reads further down keeps what they read.
-    const above = index < 0 || index * this.#height() >= this.#scroll.scrollTop;
-    if (above && this.#scroll.scrollTop > this.#height()) this.#scroll.scrollTop += this.#height();
+    this.#view.cameToTop(index);
   }
 
   #rename(old, session) {
@@ -232,11 +219,7 @@ export class Sessions {
       const [merged] = this.#rows.splice(to > from ? to - 1 : to, 1);
       this.#rows.splice(Math.min(from, to), 0, merged);
     }
-    const element = this.#elements.get(old);
-    if (element && !this.#elements.has(session)) {
-      this.#elements.delete(old);
-      this.#elements.set(session, element);
-    }
+    this.#view.rename(old, session);
     if (to >= 0) this.#look(session);
   }
 
@@ -289,93 +272,33 @@ export class Sessions {
   #draw() {
     cancelAnimationFrame(this.#drawing);
     this.#drawing = 0;
-    const height = this.#height();
-    const top = this.#scroll.scrollTop;
-    const first = Math.max(0, Math.floor(top / height) - MARGIN);
-    const last = Math.min(this.#rows.length, Math.ceil((top + this.#scroll.clientHeight) / height) + MARGIN);
-    this.#list.style.blockSize = `${this.#rows.length * height}px`;
-    const focused = document.activeElement.closest?.("#rows > li")?.dataset.session;
-    const tabbable = this.#known.has(this.#active) ? this.#active : (this.#rows[first]?.session_id ?? "");
-    const wanted = new Map();
-    for (let index = first; index < last; index++) wanted.set(this.#rows[index].session_id, index);
-    for (const name of [focused, tabbable]) {
-      if (name && !wanted.has(name) && this.#known.has(name)) wanted.set(name, this.indexOf(name));
-    }
-    for (const [name, element] of this.#elements) {
-      if (wanted.has(name)) continue;
-      element.remove();
-      this.#elements.delete(name);
-    }
-    const focusedLink = focused && document.activeElement;
-    const inOrder = [...wanted].sort(([, one], [, other]) => one - other);
-    let before = null;
-    for (const [name, index] of inOrder) {
-      const element = this.#elements.get(name) ?? rowElement();
-      this.#place(element, name, index, height, tabbable);
-      // Reading order is the order of the rows. What is in place is not moved: it may have the focus.
-      const next = before ? before.nextSibling : this.#list.firstChild;
-      if (element !== next) this.#list.insertBefore(element, next);
-      before = element;
-    }
-    if (focusedLink && focusedLink !== document.activeElement) focusedLink.focus({ preventScroll: true });
-    const nearEnd = last > this.#rows.length - PAGE / 2;
-    if (nearEnd && !this.#complete && !this.#reading && this.#rows.length) {
+    const last = this.#view.draw({
+      rows: this.#rows,
+      indexOf: (session) => (this.#known.has(session) ? this.indexOf(session) : -1),
+      active: this.#active,
+      chosen: this.#chosen,
+      isComplete: this.#complete,
+      flow: this.#flow,
+    });
+    const isNearEnd = last > this.#rows.length - PAGE / 2;
+    if (isNearEnd && !this.#complete && !this.#reading && this.#rows.length) {
       this.#read(PAGE, Math.max(0, this.#rows.length - OVERLAP));
     }
   }
 
-  #place(element, name, index, height, tabbable) {
-    const isNew = !this.#elements.has(name);
-    if (isNew) {
-      this.#elements.set(name, element);
-      requestAnimationFrame(() => element.classList.remove("settled")); // from now on it moves calmly
-    }
-    const row = this.#rows[index];
-    if (element.shown !== row.latest || element.dataset.session !== name) fillRow(element, row, this.#flow);
-    element.shown = row.latest;
-    element.dataset.session = name;
-    element.style.transform = `translateY(${index * height}px)`;
-    element.ariaSetSize = this.#complete ? this.#rows.length : -1;
-    element.ariaPosInSet = index + 1;
-    const [link] = element.children;
-    link.tabIndex = name === tabbable ? 0 : -1;
-    if (name === this.#chosen) link.ariaCurrent = "page";
-    else link.ariaCurrent = null;
-  }
-
-  /** A row's height in pixels: it follows the reader's font size. */
-  #height() {
-    if (!this.#rowHeight) {
-      const probe = rowElement();
-      this.#list.append(probe);
-      this.#rowHeight = probe.getBoundingClientRect().height || 68;
-      probe.remove();
-    }
-    return this.#rowHeight;
-  }
-
   // --- keys ---------------------------------------------------------------------------------------
 
-  #activate(session) {
-    this.#active = session;
-    this.#drawSoon();
-  }
-
   #focus(session) {
-    const index = this.indexOf(session);
-    const top = index * this.#height();
-    const { scrollTop, clientHeight } = this.#scroll;
-    if (top < scrollTop) this.#scroll.scrollTop = top;
-    else if (top + this.#height() > scrollTop + clientHeight) this.#scroll.scrollTop = top + this.#height() - clientHeight;
+    this.#view.scrollTo(this.indexOf(session));
     this.#active = session;
     this.#draw();
-    this.#elements.get(session)?.firstChild.focus({ preventScroll: true });
+    this.#view.focus(session);
   }
 
   #key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const index = this.indexOf(this.#active);
-    const page = Math.max(1, Math.floor(this.#scroll.clientHeight / this.#height()) - 1);
+    const page = this.#view.pageSize;
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (event.key in steps) {
       event.preventDefault();
