@@ -1,4 +1,4 @@
-"""A client that costs little: requests over some connections, each sending the next when it has its answer."""
+"""A client that costs little: some connections, each sending the next request when it has its answer."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.peers import Peer
 
 PATH = "/api/v1/monitor/messages"
-FLOWS = ["deep", "wide"]
+FLOWS = ["5f1c2f6e-0b57-4a51-9f8e-4d7f5c3b9a10", "9a0f6d1e-4b7c-4c1d-8e2f-0a1b2c3d4e5f"]
 READS_TARGET, RENAME_TARGET = 10, 100
 _TEXT = "x" * 280
 _PROPERTIES = {
@@ -86,9 +86,8 @@ READS = [
 def rows(scale: int) -> list[dict[str, Any]]:
     """The messages, as rows of Langflow's table; every flow by its name."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    sessions = [
-        (0, name) for name, n in (("long", scale), ("rename", scale), ("short", 100)) for _ in range(n)
-    ]
+    deep = {"long": scale, "rename": scale, "short": 100}
+    sessions = [(0, name) for name, length in deep.items() for _ in range(length)]
     sessions += [(1, f"s-{number}") for number in range(scale)]
     return [
         {

@@ -18,6 +18,7 @@ from redis_sessions.hub import Hub
 from redis_sessions.ids import from_cursor
 from redis_sessions.keys import Keys
 from redis_sessions.models import Message
+from redis_sessions.moved import Moved
 from redis_sessions.overview import Overview
 from redis_sessions.reader import Reader
 from redis_sessions.registry import Registry
@@ -67,6 +68,7 @@ class Parts:
         self.history = History(self.calls, self.transport, self.reader, self.appender)
         self.overview = Overview(self.calls, self.transport, self.reader, self.history)
         self.runs = Runs(self.calls, self.transport, self.scripts, self.registry, self.reader)
+        self.moved = Moved(self.calls, self.transport, self.reader)
         feed = Feed(self.calls, self.transport, self.reader)
         self.hub = Hub(feed, self.calls, self.transport, block_ms=int(min(1.0, deadline / 4) * 1_000))
 

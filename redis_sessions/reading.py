@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING
 
 from redis_sessions import limits
@@ -159,10 +158,8 @@ class Reading(Opened):
         """
         parts = self._parts
         keys = parts.keys.flow(limits.flow_id(flow_id))
-        session, numbers = result.session_id, result.numbers
-        accept = (lambda entry: entry.place.number in numbers) if result.outcome == "merged" else None
-        window = await parts.reader.newest(keys, session, sys.maxsize, accept=accept)
-        return parts.reader.to_wire(keys, session, window.entries[::-1])
+        whole = result.outcome != "merged"
+        return await parts.moved.json(keys, result.session_id, result.numbers, all_of_it=whole)
 
     async def export_json(self, flow_id: Id, session_id: Id) -> AsyncGenerator[bytes, None]:
         """All messages of a session, oldest first, as in :meth:`history_json`; some hundred are in memory.

@@ -655,10 +655,20 @@ async def test_out_of_memory_a_write_is_refused_whole_or_done_whole(
 
 async def all_refused(store: SessionStore, world: World) -> None:
     """Every write, all at once since each tries until its deadline, ends in ReadOnlyError."""
-    outcomes = await asyncio.gather(*(call(store, world) for call in WRITES.values()), return_exceptions=True)
-    for verb, outcome in zip(WRITES, outcomes, strict=True):
-        assert isinstance(outcome, ReadOnlyError), verb
-        assert not outcome.write_may_have_happened, verb
+    left = dict(WRITES)
+    for _ in range(5):
+        outcomes = await asyncio.gather(
+            *(call(store, world) for call in left.values()), return_exceptions=True
+        )
+        for verb, outcome in zip(list(left), outcomes, strict=True):
+            assert isinstance(outcome, StoreUnavailableError), verb
+            if isinstance(outcome, ReadOnlyError) and not outcome.write_may_have_happened:
+                del left[verb]
+            else:  # on a machine that is busy, the deadline may cut the last attempt off
+                assert outcome.write_may_have_happened, verb
+        if not left:
+            return
+    pytest.fail(f"not refused: {list(left)}")
 
 
 async def test_a_server_that_takes_no_writes_refuses_each_of_them(

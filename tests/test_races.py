@@ -389,7 +389,7 @@ class TestFlows:
         self, make_real_store: MakeStore, proxy: Proxy
     ) -> None:
         near, far = await make_real_store(), await make_real_store(proxy.url)
-        hold = proxy.hold_reply(b"SADD")
+        hold = proxy.hold_reply(b"\r\nSADD\r\n")  # the command, not a script that uses it
         task = asyncio.create_task(say(far, owner="ann"))
         await hold.reached()
         message = await say(near, owner="ann")

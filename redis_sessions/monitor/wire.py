@@ -6,21 +6,23 @@ string); PUT answers another (``MessageRead``: timestamp first, ids last, ``file
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from redis_sessions.body import join, shown_properties
 from redis_sessions.clock import to_us, wire_time
 from redis_sessions.projection import project_content_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from redis_sessions.models import Message
 
 _JSON = "application/json"
+_PIECE = 256 * 1024
 
 
 def json_response(value: Any) -> Response:
@@ -29,8 +31,25 @@ def json_response(value: Any) -> Response:
 
 
 def messages_response(spliced: Sequence[bytes], headers: Mapping[str, str] | None = None) -> Response:
-    """A list of messages that are JSON already."""
-    return Response(join(spliced), headers=headers, media_type=_JSON)
+    """A list of messages that are JSON already; a long one is sent, and compressed, piece by piece."""
+    if sum(map(len, spliced)) <= _PIECE:
+        return Response(join(spliced), headers=headers, media_type=_JSON)
+    return StreamingResponse(_pieces(spliced), headers=headers, media_type=_JSON)
+
+
+async def _pieces(spliced: Sequence[bytes]) -> AsyncIterator[bytes]:
+    """What :func:`join` makes, without keeping the event loop from others."""
+    waiting: list[bytes] = []
+    size, opening = 0, b"["
+    for message in spliced:
+        waiting += (opening, message)
+        size += len(message)
+        opening = b","
+        if size >= _PIECE:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+            await asyncio.sleep(0)
+    yield b"".join((*waiting, b"]"))
 
 
 def no_content() -> Response:
