@@ -135,7 +135,9 @@ class Backend:
 
     async def keys(self, store: SessionStore) -> list[str]:
         """All keys that the stores of this test have now, sorted."""
-        found = await self.raw(store).keys(re.sub(r"([*?\[\]\\^-])", r"\\\1", self.prefix) + ":*")
+        pattern = re.sub(r"([*?\[\]\\^-])", r"\\\1", self.prefix) + ":*"
+        everywhere = {"target_nodes": "primaries"} if self.kind == "cluster" else {}
+        found = await self.raw(store).keys(pattern, **everywhere)
         return sorted(key.decode() if isinstance(key, bytes) else key for key in found)
 
 

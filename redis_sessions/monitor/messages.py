@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import unquote
 
-from pydantic import model_validator
+from pydantic import WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -43,14 +43,19 @@ if TYPE_CHECKING:
     from redis_sessions.store import SessionStore
 
 _ORDER_FIELDS = frozenset({"timestamp", "sender", "sender_name", "session_id", "text"})
+# Described, not checked: see HistoryQuery.problem.
+_OrderField = Annotated[str, WithJsonSchema({"type": "string", "enum": [*sorted(_ORDER_FIELDS), ""]})]
+_Direction = Annotated[
+    str, WithJsonSchema({"type": "string", "pattern": "^([Aa][Ss][Cc]|[Dd][Ee][Ss][Cc])$"})
+]
 
 
 class HistoryQuery(Window):
     """Which messages of a flow, and in which order."""
 
     session_id: str | None = None
-    order_by: str | None = "timestamp"
-    order: str = "ASC"
+    order_by: _OrderField | None = "timestamp"
+    order: _Direction = "ASC"
 
     def problem(self) -> str | None:
         """What is wrong with the order: looked at only for a flow that is there."""

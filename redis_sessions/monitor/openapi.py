@@ -131,6 +131,7 @@ class Status(BaseModel):
 _MODELS = (ShownMessage, ReadMessage, Builds, TransactionsPage, Deleted, Problems, Error, Status, UpdateBody)
 _MESSAGES = {"type": "array", "items": {"$ref": _REF + "ShownMessage"}}
 _SESSION_IDS = {"type": "array", "items": {"type": "string"}}
+_SESSIONS_TO_DELETE = {**_SESSION_IDS, "maxItems": MAX_BULK}
 _MESSAGE_IDS = {"type": "array", "items": {"type": "string", "format": "uuid"}}
 _TEXT = {
     400: "The order, the number of sessions, an attachment or the body's encoding is not acceptable",
@@ -171,7 +172,7 @@ _OPERATIONS: dict[tuple[str, str], _Operation] = {
         "Session ids, newest activity first", _SESSION_IDS, queries=(SessionsQuery,)
     ),
     ("delete", "/messages/sessions"): _Operation(
-        f"Delete up to {MAX_BULK} sessions", _ref(Deleted), body=_SESSION_IDS
+        f"Delete up to {MAX_BULK} sessions", _ref(Deleted), body=_SESSIONS_TO_DELETE
     ),
     ("patch", "/messages/session/{old_session_id}"): _Operation(
         "Rename a session, or merge it; the messages that moved",
