@@ -16,27 +16,23 @@ costs no memory and loses nothing, while the feed reaches back.
 from __future__ import annotations
 
 import asyncio
-import copy
-from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from redis_sessions.changes import entries_by_stream
-from redis_sessions.errors import RedisSessionsError, StoreClosedError, WrongTypeError
+from redis_sessions.errors import StoreClosedError, WrongTypeError
 from redis_sessions.feed import PAGE, in_portions
 from redis_sessions.ids import EntryId
+from redis_sessions.watchers import Place, Watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from redis_sessions.calls import Calls
-    from redis_sessions.feed import Feed, Seen
+    from redis_sessions.feed import Feed
     from redis_sessions.keys import FlowKeys
     from redis_sessions.models import Event
     from redis_sessions.transport import Transport
 
-MAX_EVENTS = 500
-MAX_BYTES = 512 * 1024
-"""What may wait for one watcher; a single batch may be more."""
 _CUT_INTERVAL = 0.025
 _ASK_INTERVAL = 0.1
 _ASK_SHARE = 10
@@ -44,103 +40,6 @@ _REST_PER_FEED = 10e-6
 """Seconds between two XREADs for each feed in it: with thousands, news is collected for some milliseconds."""
 _AT_ONCE = 4
 """Flows whose changes are read at the same time."""
-
-
-class _Batch(NamedTuple):
-    """Events, and the place behind which they end."""
-
-    events: list[Event]
-    size: int
-    end: EntryId
-
-
-class _Place:
-    """One watcher in a flow's feed. ``start`` is where the reader was when the watcher came."""
-
-    def __init__(self, session: str | None, start: EntryId) -> None:
-        self.session = session
-        self.start = start
-        self._reached = start
-        self._waiting: deque[_Batch] = deque()
-        self._count = self._size = 0
-        self._overrun = False
-        self._error: BaseException | None = None
-        self._news = asyncio.Event()
-
-    def catch_up(self, reached: EntryId) -> None:
-        self._reached = max(self._reached, reached)
-
-    @property
-    def reached(self) -> EntryId:
-        """How far the watcher is: all events up to there were handed to it."""
-        return self._reached
-
-    def offer(self, batch: _Batch) -> None:
-        if self._overrun:
-            return
-        if not batch.events:
-            # None concern this watcher, who is that far nevertheless.
-            if self._waiting:
-                self._waiting[-1] = self._waiting[-1]._replace(end=batch.end)
-            else:
-                self._reached = max(self._reached, batch.end)
-            return
-        full = self._count + len(batch.events) > MAX_EVENTS or self._size + batch.size > MAX_BYTES
-        if self._waiting and full:
-            self.overrun()
-            return
-        self._waiting.append(batch)
-        self._count += len(batch.events)
-        self._size += batch.size
-        self._news.set()
-
-    def overrun(self) -> None:
-        """Have the watcher read the feed itself from where it is."""
-        self._waiting.clear()
-        self._overrun = True
-        self._news.set()
-
-    def fail(self, error: BaseException) -> None:
-        self._error = error
-        self._news.set()
-
-    async def next(self) -> _Batch | None:
-        """The next events; None when some were dropped: they are in the feed behind ``reached``."""
-        while not self._waiting:
-            if self._overrun:
-                return None
-            if self._error is not None:
-                # Each watcher gets its own: raising adds to an error's traceback.
-                ours = isinstance(self._error, RedisSessionsError)
-                raise copy.copy(self._error) if ours else self._error from self._error.__cause__
-            self._news.clear()
-            await self._news.wait()
-        batch = self._waiting.popleft()
-        self._count -= len(batch.events)
-        self._size -= batch.size
-        self._reached = max(self._reached, batch.end)
-        return batch
-
-
-class _Watched:
-    """A flow that is watched: how far its feed was read, and for whom."""
-
-    def __init__(self, keys: FlowKeys, place: EntryId) -> None:
-        self.keys = keys
-        self.place = place
-        self.watchers: set[_Place] = set()
-
-    @property
-    def sessions(self) -> set[str | None]:
-        return {watcher.session for watcher in self.watchers}
-
-    def tell(self, seen: Mapping[str | None, Seen], end: EntryId) -> None:
-        self.place = end
-        for watcher in self.watchers:
-            if watcher.session in seen:
-                watcher.offer(_Batch(*seen[watcher.session], end))
-            else:  # came while the events were read
-                watcher.overrun()
 
 
 class Hub:
@@ -184,7 +83,7 @@ class Hub:
                 reader.leave(watched, place)
             reached, end = place.reached, await self._feed.last(keys)
 
-    def _join(self, keys: FlowKeys, session: str | None, end: EntryId) -> tuple[_Reader, _Watched, _Place]:
+    def _join(self, keys: FlowKeys, session: str | None, end: EntryId) -> tuple[_Reader, Watched, Place]:
         if self._closed:
             msg = "the store was closed"
             raise StoreClosedError(msg)
@@ -194,7 +93,7 @@ class Hub:
             kind = _AskingReader if self._transport.kind == "cluster" else _BlockingReader
             reader = self._readers[name] = kind(self._feed, self._calls, self._transport, self._block_ms)
         watched = reader.watched(keys, end)
-        place = _Place(session, watched.place)
+        place = Place(session, watched.place)
         watched.watchers.add(place)
         return reader, watched, place
 
@@ -213,22 +112,22 @@ class _Reader:
         self._calls = calls
         self._transport = transport
         self._block_ms = block_ms
-        self._flows: dict[bytes, _Watched] = {}
+        self._flows: dict[bytes, Watched] = {}
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
-    def watched(self, keys: FlowKeys, end: EntryId) -> _Watched:
+    def watched(self, keys: FlowKeys, end: EntryId) -> Watched:
         """A flow as it is watched; from ``end`` on if it was not yet."""
         watched = self._flows.get(keys.feed)
         if watched is None:
-            watched = self._flows[keys.feed] = _Watched(keys, end)
+            watched = self._flows[keys.feed] = Watched(keys, end)
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._run())
             else:
                 self._wake()
         return watched
 
-    def leave(self, watched: _Watched, place: _Place) -> None:
+    def leave(self, watched: Watched, place: Place) -> None:
         watched.watchers.discard(place)
         if not watched.watchers and self._flows.get(watched.keys.feed) is watched:
             del self._flows[watched.keys.feed]
@@ -257,7 +156,7 @@ class _Reader:
             await asyncio.gather(*(self._tell(watched, entries) for watched, entries in current))
             await self._rest(len(flows))
 
-    async def _tell(self, watched: _Watched, entries: list[Any]) -> None:
+    async def _tell(self, watched: Watched, entries: list[Any]) -> None:
         try:
             for some in in_portions(entries):
                 if self._flows.get(watched.keys.feed) is not watched:
@@ -268,13 +167,13 @@ class _Reader:
         except Exception as error:  # noqa: BLE001 - it is the watchers' error
             self._drop(watched, error)
 
-    def _drop(self, watched: _Watched, error: BaseException) -> None:
+    def _drop(self, watched: Watched, error: BaseException) -> None:
         if self._flows.get(watched.keys.feed) is watched:
             del self._flows[watched.keys.feed]
         for watcher in watched.watchers:
             watcher.fail(error)
 
-    async def _drop_foreign(self, flows: Mapping[bytes, _Watched]) -> None:
+    async def _drop_foreign(self, flows: Mapping[bytes, Watched]) -> None:
         """One key that holds something else fails a read of all: only its own watchers are to suffer."""
         for watched in flows.values():
             try:
@@ -285,7 +184,7 @@ class _Reader:
     def _wake(self) -> None:
         """There is a new flow."""
 
-    async def _news(self, flows: Mapping[bytes, _Watched]) -> dict[bytes, list[Any]]:
+    async def _news(self, flows: Mapping[bytes, Watched]) -> dict[bytes, list[Any]]:
         """New entries by feed, waiting for them a while."""
         raise NotImplementedError
 
@@ -311,7 +210,7 @@ class _BlockingReader(_Reader):
         if self._waiting is not None:
             self._waiting.cancel()
 
-    async def _news(self, flows: Mapping[bytes, _Watched]) -> dict[bytes, list[Any]]:
+    async def _news(self, flows: Mapping[bytes, Watched]) -> dict[bytes, list[Any]]:
         places = [str(watched.place) for watched in flows.values()]
         command = ("XREAD", "COUNT", PAGE, "BLOCK", self._block_ms, "STREAMS", *flows, *places)
         first = next(iter(flows))
@@ -342,7 +241,7 @@ class _AskingReader(_Reader):
     _took = 0.0
     _more = False
 
-    async def _news(self, flows: Mapping[bytes, _Watched]) -> dict[bytes, list[Any]]:
+    async def _news(self, flows: Mapping[bytes, Watched]) -> dict[bytes, list[Any]]:
         started = asyncio.get_running_loop().time()
         commands = [
             (key, ("XRANGE", key, f"({watched.place}", "+", "COUNT", PAGE)) for key, watched in flows.items()

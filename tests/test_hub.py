@@ -19,7 +19,7 @@ from redis_sessions import (
     StoreUnavailableError,
     WrongTypeError,
 )
-from redis_sessions.hub import MAX_EVENTS
+from redis_sessions.watchers import MAX_EVENTS
 from tests.support import valkey_server, wait_until
 from tests.support.talk import events_of, keys_of, say, take
 
@@ -119,9 +119,16 @@ async def test_a_watcher_that_is_slower_than_the_feed_is_long_is_told_so(store: 
             await say(store, str(number), flow="flow")
         with pytest.raises(FeedGapError) as caught:
             await take(slow, MAX_EVENTS + 200)
-    await say(store, "next", flow="flow")
-    [event] = await take(store.watch("flow", after=caught.value.resume_after), 1)
-    assert text_of(event) == "next"
+    # It may have been cut off long before the last of those were written: then there is another gap.
+    place, seen = caught.value.resume_after, ""
+    while seen != "next":
+        await say(store, "next", flow="flow")
+        try:
+            async with contextlib.aclosing(store.watch("flow", after=place)) as rest:
+                while seen != "next":
+                    seen = text_of(await anext(rest)) or ""
+        except FeedGapError as again:
+            place = again.resume_after
 
 
 async def test_watchers_of_sessions_and_of_their_flow_see_the_same_events(store: SessionStore) -> None:

@@ -198,7 +198,11 @@ def _listen(host: str, port: int, monitor: MonitorSettings) -> socket.socket:
         _check_is_here(host, [str(address[0]).partition("%")[0] for *_, address in found])
     family, _, _, _, address = found[0]
     try:
-        return socket.create_server((str(address[0]), port), family=family)
+        listener = socket.create_server((str(address[0]), port), family=family)
+        # asyncio does so itself only for sockets that name their protocol. Without it a short answer, whose
+        # head and body are sent apart, waits 40 ms for the head's acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             fail(

@@ -216,3 +216,11 @@ def test_the_help_names_the_variables(cli) -> None:
     for name in ("ACCESS", "KEYS_FILE", "LANGFLOW_URL", "CORS_ORIGINS", "RATE_LIMIT"):
         assert f"REDIS_SESSIONS_MONITOR_{name}" in out.replace(" ", "")
     assert "MAX_STREAMS" in out
+
+
+def test_short_answers_do_not_wait_for_acknowledgements(started) -> None:
+    server = started("serve", "--port", "0")
+    with httpx.Client(base_url=_address(server)) as client:
+        times = sorted(client.get("/health").elapsed.total_seconds() for _ in range(41))
+    assert times[20] < 0.03  # 40 ms with Nagle's algorithm
+    assert server.stop() == 0

@@ -197,7 +197,7 @@ async def asking(langflow: Langflow, two_owners: SessionStore) -> AsyncIterator[
     transport = httpx.ASGITransport(langflow.app)
     async with httpx.AsyncClient(transport=transport) as upstream:
         access = LangflowAccess(
-            two_owners, "http://langflow/", client=upstream, remember_refusal=timedelta(seconds=0.05)
+            two_owners, "http://langflow/", client=upstream, remember_refusal=timedelta(seconds=1)
         )
         yield access
         await access.aclose()
