@@ -22,6 +22,7 @@ from redis_sessions.changes import entries_by_stream
 from redis_sessions.errors import StoreClosedError, WrongTypeError
 from redis_sessions.feed import PAGE, in_portions
 from redis_sessions.ids import EntryId
+from redis_sessions.turns import Turns
 from redis_sessions.watchers import Place, Watched
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ _ASK_SHARE = 10
 _REST_PER_FEED = 10e-6
 """Seconds between two XREADs for each feed in it: with thousands, news is collected for some milliseconds."""
 _AT_ONCE = 4
-"""Flows whose changes are read at the same time."""
+"""Flows whose changes are read, and watches that begin, at the same time: when thousands come back at once
+they queue here, and leave the connections to others."""
+_PATIENCE = 5.0
 
 
 class Hub:
@@ -51,6 +54,7 @@ class Hub:
         self._transport = transport
         self._block_ms = block_ms
         self._readers: dict[str, _Reader] = {}
+        self._starting = Turns(_AT_ONCE, _PATIENCE)
         self._closed = False
 
     async def watch(
@@ -64,7 +68,8 @@ class Hub:
             StoreUnavailableError: Redis was away for longer than the deadline. Watch again after the last
                 event's id; nothing is lost while the feed reaches back.
         """
-        reached, end = await self._feed.start(keys, after)
+        async with self._starting.one():
+            reached, end = await self._feed.start(keys, after)
         while True:
             reader, watched, place = self._join(keys, session, end)
             try:
@@ -81,7 +86,8 @@ class Hub:
                             yield event
             finally:
                 reader.leave(watched, place)
-            reached, end = place.reached, await self._feed.last(keys)
+            async with self._starting.one():
+                reached, end = place.reached, await self._feed.last(keys)
 
     def _join(self, keys: FlowKeys, session: str | None, end: EntryId) -> tuple[_Reader, Watched, Place]:
         if self._closed:

@@ -115,10 +115,10 @@ async def test_a_slow_watcher_gets_everything_once_and_in_order(store: SessionSt
 @pytest.mark.store_options(feed_max_events=200)
 async def test_a_watcher_that_is_slower_than_the_feed_is_long_is_told_so(store: SessionStore) -> None:
     async with watching(store, "flow") as [slow]:
-        for number in range(MAX_EVENTS + 200):
+        for number in range(MAX_EVENTS + 400):
             await say(store, str(number), flow="flow")
         with pytest.raises(FeedGapError) as caught:
-            await take(slow, MAX_EVENTS + 200)
+            await take(slow, MAX_EVENTS + 400)
     # It may have been cut off long before the last of those were written: then there is another gap.
     place, seen = caught.value.resume_after, ""
     while seen != "next":

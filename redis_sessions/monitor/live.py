@@ -34,6 +34,7 @@ from redis_sessions.monitor.access import may_see, visible_flow
 from redis_sessions.monitor.messages import could_exist
 from redis_sessions.monitor.params import FlowQuery, Parser
 from redis_sessions.monitor.rendering import Rendering
+from redis_sessions.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -50,6 +51,10 @@ if TYPE_CHECKING:
     from redis_sessions.store import SessionStore
 
 logger = logging.getLogger(__name__)
+
+_OPENING = 4
+"""Feeds that are opened at the same time: thousands that come back at once are not to starve all others."""
+_PATIENCE = 5.0
 
 
 class StreamQuery(FlowQuery):
@@ -70,6 +75,7 @@ class Live:
         self._metrics = metrics
         self._settings = settings
         self._open = 0
+        self._opening = Turns(_OPENING, _PATIENCE)
         self._render = Rendering()
 
     async def read(self, request: Request, principal: Principal) -> Response:
@@ -77,7 +83,8 @@ class Live:
         parser = Parser(request)
         query = parser.query(StreamQuery)
         parser.check()
-        await visible_flow(self._store, self._access, principal, query.flow_id)
+        async with self._opening.one():
+            await visible_flow(self._store, self._access, principal, query.flow_id)
         session = unquote(query.session_id) if query.session_id else None
         if session is not None and not could_exist(session):
             raise HTTPException(404, "Session not found")

@@ -163,7 +163,14 @@ def configured_access(settings: MonitorSettings, store: SessionStore) -> Access:
     """
     match settings.access:
         case "keys":
-            return KeyAccess(store, {**settings.keys, **_keys_of_file(settings.keys_file)})
+            keys = {**settings.keys, **_keys_of_file(settings.keys_file)}
+            if not keys:
+                msg = (
+                    "no API key is configured: make one with redis-sessions key new, and name the file with "
+                    "its line in REDIS_SESSIONS_MONITOR_KEYS_FILE or --keys-file"
+                )
+                raise ConfigurationError(msg)
+            return KeyAccess(store, keys)
         case "langflow":
             if settings.langflow_url is None:
                 msg = "access langflow needs Langflow's URL: set REDIS_SESSIONS_MONITOR_LANGFLOW_URL"
