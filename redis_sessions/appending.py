@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -11,16 +12,20 @@ import msgspec
 from redis_sessions import limits
 from redis_sessions.body import CorruptEntryError, decode, encode
 from redis_sessions.clock import now_us, to_us
+from redis_sessions.entries import Record
 from redis_sessions.errors import (
     BatchError,
     InvalidInputError,
     MessageExistsError,
+    NotReplicatedError,
     RedisSessionsError,
+    StoreUnavailableError,
     TooLargeError,
+    WrongTypeError,
 )
-from redis_sessions.ids import address_of, canonical, draw_number
-from redis_sessions.reader import Record
-from redis_sessions.scripts import StaleError
+from redis_sessions.events import event
+from redis_sessions.ids import EntryId, address_of, canonical, draw_number
+from redis_sessions.scripting import StaleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
     from redis_sessions.registry import Registry
     from redis_sessions.scripts import Scripts
     from redis_sessions.settings import Settings
+    from redis_sessions.whereabouts import Whereabouts
+
+logger = logging.getLogger(__name__)
 
 _MORE_CANDIDATES = 8
 _SESSIONS_AT_ONCE = 32
@@ -50,13 +58,20 @@ class Appender:
     """Appends, and forgets sessions that have expired."""
 
     def __init__(
-        self, settings: Settings, calls: Calls, scripts: Scripts, reader: Reader, registry: Registry
+        self,
+        settings: Settings,
+        calls: Calls,
+        scripts: Scripts,
+        reader: Reader,
+        registry: Registry,
+        whereabouts: Whereabouts,
     ) -> None:
         self._settings = settings
         self._calls = calls
         self._scripts = scripts
         self._reader = reader
         self._registry = registry
+        self._whereabouts = whereabouts
 
     async def append(self, keys: FlowKeys, messages: Sequence[NewMessage], owner: str) -> list[Message]:
         """Store messages; session by session all or none. Returns them in the order given."""
@@ -140,6 +155,10 @@ class Appender:
                     attempt=attempt,
                 )
                 break
+            except NotReplicatedError:
+                if registered:
+                    await self._registry.confirm(keys.flow_id, owner, attempt)
+                raise
             except StaleError as stale:
                 if stale.status == b"EXISTS":
                     if not await self.forget_if_expired(keys, stale.values[1].decode(), attempt):
@@ -160,6 +179,7 @@ class Appender:
             await self._registry.confirm(keys.flow_id, owner, attempt)
         for draft, place in zip(drafts, entries, strict=True):
             _set(draft, "raw_id", place)
+        self._whereabouts.note(keys.flow_id, EntryId.parse(entries[-1]).number, session)
         return drafts
 
     async def _refuse_present(self, keys: FlowKeys, group: Sequence[Prepared], attempt: Attempt) -> None:
@@ -180,9 +200,27 @@ class Appender:
         """Drop the name of a session whose log has expired; False if it lives."""
         attempt = attempt or self._calls.begin()
         removed = await self._scripts.forget_session(keys, session, numbers, attempt=attempt)
+        if removed is not None and removed.leaves_adopted:
+            await self.drop_adopted(keys, numbers)
         if removed is not None and removed.emptied is not None:
             await self._registry.remove(keys, removed.emptied, attempt)
         return removed is not None
+
+    async def drop_adopted(self, keys: FlowKeys, numbers: Sequence[int]) -> None:
+        """Remove the adopted ids of a session that is gone, where they were too many for its own deletion.
+
+        Nobody can find them: a failure here is logged, not raised.
+        """
+        for number in numbers:
+            try:
+                await self._scripts.drop_adopted(keys, number, attempt=self._calls.begin())
+            except (StoreUnavailableError, WrongTypeError) as error:
+                logger.warning(
+                    "adopted ids of a deleted session left: flow=%s error=%s",
+                    keys.flow_id,
+                    error,
+                    extra=event("adopted_ids_left", flow_id=keys.flow_id, error=error),
+                )
 
     async def forget_if_expired(self, keys: FlowKeys, session: str, attempt: Attempt | None = None) -> bool:
         """As :meth:`forget`, with the numbers that the record has; also for a name without a record."""

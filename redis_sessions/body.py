@@ -10,8 +10,8 @@ Lines two and three together are the object that ``GET /api/v1/monitor/messages`
 (Langflow 1.13: ``MessageResponse``), without id, flow and time, which come first there, and without the
 session id, which stands where the line breaks: a reader splices these in and never decodes JSON. JSON text
 has no raw newline, and a line break between members is white space, so the two lines are a JSON object too.
-Line one holds what that endpoint does not show: ``error``, ``run_id``, ``user_id``, and fields whose stored
-form differs from the shown one.
+Line one holds what that endpoint does not show: ``error``, ``run_id``, ``user_id``, fields whose stored form
+differs from the shown one, and the ``origin`` of an imported message.
 
 The id, flow, session and time of a message are not in its body: they are where the entry is.
 """
@@ -28,8 +28,9 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from redis_sessions.clock import wire_second, wire_time
 from redis_sessions.errors import InvalidInputError
+from redis_sessions.formats import to_present
 from redis_sessions.ids import NUMBER_MASK, id_tail, to_message_id, to_uuid_text
-from redis_sessions.models import Message, NewMessage, Properties, Source, Usage
+from redis_sessions.models import MESSAGE_FIELDS, Message, NewMessage, Properties, Source, Usage
 from redis_sessions.projection import project_content_blocks
 
 if TYPE_CHECKING:
@@ -41,21 +42,10 @@ RawEntry = tuple[bytes, bytes, bytes, bytes | None]
 _OBJECT = b'\n{"sender":'
 _SEAM = b'\n,"context_id":'
 _DEFAULT_PROPERTIES = Properties().model_dump()
-_CONTENT = (
-    "sender",
-    "sender_name",
-    "context_id",
-    "text",
-    "files",
-    "error",
-    "edit",
-    "properties",
-    "category",
-    "content_blocks",
-    "session_metadata",
-    "run_id",
-    "user_id",
-    "duration",
+_CONTENT = tuple(name for name in MESSAGE_FIELDS if name not in {"id", "flow_id", "session_id", "timestamp"})
+
+_SHOWN_AS_STORED = frozenset(
+    {"sender", "sender_name", "context_id", "text", "edit", "category", "session_metadata"}
 )
 
 
@@ -71,6 +61,7 @@ def encode(message: NewMessage | Message, changes: Mapping[str, Any] | None = No
     Raises:
         InvalidInputError: a field holds what JSON cannot (the text names the problem, not the value).
     """
+    origin = (changes or {}).get("origin", getattr(message, "origin", None))
     if changes:
         message = NewMessage.model_construct(
             **{name: getattr(message, name) for name in _CONTENT} | dict(changes)
@@ -102,9 +93,28 @@ def encode(message: NewMessage | Message, changes: Mapping[str, Any] | None = No
         rest["properties"] = properties_raw
     if shown_blocks != blocks:
         rest["content_blocks"] = blocks
+    if origin is not None:
+        rest["origin"] = origin
     # The seam's text stands nowhere earlier: inside of a string its quotes would be escaped.
     body = _to_json(shown).replace(_SEAM[1:], _SEAM, 1)
     return (_to_json(rest) if rest else b"{}") + b"\n" + body
+
+
+def revise(body: bytes, message: Message, changes: Mapping[str, Any]) -> bytes:
+    """The stored form of ``message``, whose stored form is ``body``, with some fields changed.
+
+    Byte for byte that of :func:`encode`. Fields that are shown as they are stored are replaced in the text.
+
+    Raises:
+        InvalidInputError: as :func:`encode`.
+    """
+    if not body.startswith(b"{") or not changes.keys() <= _SHOWN_AS_STORED:  # "{": of the present format
+        return encode(message, changes)
+    rest, _, shown = body.partition(b"\n")
+    fields = _decode_raw(shown)
+    for name, value in changes.items():
+        fields[name] = msgspec.Raw(_to_json(value))
+    return rest + b"\n" + _encode_raw(fields).replace(_SEAM[1:], _SEAM, 1)
 
 
 def _show_properties(properties: Properties | None) -> tuple[Any, Any]:
@@ -170,8 +180,11 @@ class _Rest(msgspec.Struct):
     user_id: str | None = None
     properties: dict[str, Any] | None = None
     content_blocks: list[dict[str, Any]] | None = None
+    origin: dict[str, Any] | None = None
 
 
+_decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode_raw = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
 _decode_rest = msgspec.json.Decoder(_Rest).decode
 _set = msgspec.structs.force_setattr
@@ -182,6 +195,7 @@ def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Me
 
     Raises:
         CorruptEntryError: it is not a body of ours.
+        UnsupportedFormatError: it is one of a later version of this package.
     """
     start = body.find(b"\n")
     try:
@@ -191,6 +205,9 @@ def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Me
         if message.stored_files != "[]":
             _ = message.files  # shows now whether they can be converted
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        converted = to_present(body)
+        if converted is not None:
+            return decode(converted, flow_id=flow_id, session_id=session_id, entry=entry)
         raise CorruptEntryError(type(error).__name__) from None
     _set(message, "flow_id", flow_id)
     _set(message, "session_id", session_id)
@@ -205,6 +222,7 @@ def _add_rest(message: Message, rest: _Rest) -> None:
     _set(message, "run_id", rest.run_id)
     _set(message, "user_id", rest.user_id)
     _set(message, "extra_properties", rest.properties)
+    _set(message, "origin", rest.origin)
     if rest.properties is not None:
         _ = message.properties  # shows now whether they can be converted
     if rest.content_blocks is not None:
@@ -220,7 +238,8 @@ def splice(flow_id: str, session_id: str, entries: Sequence[RawEntry]) -> list[b
         start = body.find(_OBJECT) + 2
         head, cut, tail = body[start:].partition(_SEAM)
         if start == 1 or not cut:
-            spliced.append(None)
+            converted = to_present(body)
+            spliced += splice(flow_id, session_id, [(raw_id, at, converted, alias)]) if converted else [None]
             continue
         us, _, seq = raw_id.partition(b"-")
         uuid = to_message_id(int(us), int(seq)) if alias is None else to_uuid_text(alias)

@@ -31,15 +31,19 @@ open what the attempts before it had settled."""
 
 
 class Counters:
-    """What happened since the store was opened; for logs and metrics."""
+    """What happened since the store was opened; for logs and metrics.
 
-    __slots__ = ("calls", "corrupt_entries", "faults", "retries")
+    ``unreachable`` tells that the last call that ended did so at its deadline, without an answer.
+    """
+
+    __slots__ = ("calls", "corrupt_entries", "faults", "retries", "unreachable")
 
     def __init__(self) -> None:
         self.calls = 0
         self.retries = 0
         self.faults: dict[str, int] = {}
         self.corrupt_entries = 0
+        self.unreachable = False
 
 
 class Attempt:
@@ -97,9 +101,9 @@ class Attempt:
         self._ask = False
         self._token = b""
 
-    def check_contention(self, what: str) -> None:
-        """Raises ContentionError once the deadline has passed."""
-        if self.remaining <= 0:
+    def check_contention(self, what: str, *, spare: float = 0.0) -> None:
+        """Raises ContentionError once no more than ``spare`` seconds are left until the deadline."""
+        if self.remaining <= spare:
             msg = f"{what} kept changing until the deadline; nothing was changed by this call: try again"
             raise ContentionError(msg)
 
@@ -141,9 +145,12 @@ class Calls:
         cancelled_before = task.cancelling() if task else 0
         try:
             if attempt.remaining >= self.connection.attempt_timeout:
-                return await operation(attempt)  # each attempt has that timeout of its own: transport.py
-            async with asyncio.timeout(max(attempt.remaining, 0.001)):
-                return await operation(attempt)
+                result = await operation(attempt)  # each attempt has that timeout of its own: transport.py
+            else:
+                async with asyncio.timeout(max(attempt.remaining, 0.001)):
+                    result = await operation(attempt)
+            self.counters.unreachable = False
+            return result
         except REDIS_FAULTS as cause:
             _raise_if_cancelled(task, cancelled_before)
             await self._after_fault(cause, attempt, writes=writes)
@@ -165,6 +172,7 @@ class Calls:
                     _raise_if_cancelled(task, cancelled_before)
                     await self._after_fault(cause, attempt, writes=writes)
                     raise tenacity.TryAgain from cause
+                self.counters.unreachable = False
                 return result
         raise AssertionError  # pragma: no cover - AsyncRetrying ends by returning or raising
 
@@ -176,6 +184,7 @@ class Calls:
         if writes and fault.maybe_done:
             attempt.may_have_happened()
         if not fault.retry or attempt.remaining - attempt.wait <= self._last_start:
+            self.counters.unreachable = fault.retry
             raise fault.error(writes and attempt.unknown) from cause
         if fault.unreachable or attempt.number > 1:
             try:

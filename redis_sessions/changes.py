@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis_sessions.ids import EntryId, to_message_id
+from redis_sessions.ids import EntryId, to_message_id, to_uuid_text
 from redis_sessions.models import Event
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ def _named(label: bytes) -> tuple[EntryId, str]:
     place = EntryId.parse(entry)
     if not alias:
         return place, to_message_id(*place)
-    text = alias.decode()
-    return place, f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return place, to_uuid_text(bytes.fromhex(alias.decode()))
 
 
 def entries_by_stream(reply: Any) -> dict[bytes, list[Any]]:

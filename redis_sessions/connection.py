@@ -27,6 +27,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from redis_sessions.clients import Cluster, Pool, SentinelPool
 from redis_sessions.credentials import data_credentials, sentinel_credentials, tls_arguments
 from redis_sessions.errors import ConfigurationError, MissingExtraError, StoreUnavailableError
+from redis_sessions.events import event
 from redis_sessions.urls import Kind, Location, parse_url
 
 if TYPE_CHECKING:
@@ -104,13 +105,23 @@ class Connection:
         try:
             await self._close()
         except _TROUBLE as error:
-            logger.warning("closing the connection to %s failed: %s", self.safe_url, error)
+            logger.warning(
+                "closing the connection to %s failed: %s",
+                self.safe_url,
+                error,
+                extra=event("closing_failed", url=self.safe_url, error=error),
+            )
 
     async def _reset_and_note_when(self) -> None:
         try:
             await self._reset()
         except _TROUBLE as error:
-            logger.warning("resetting the connection to %s failed: %s", self.safe_url, error)
+            logger.warning(
+                "resetting the connection to %s failed: %s",
+                self.safe_url,
+                error,
+                extra=event("reset_failed", url=self.safe_url, error=error),
+            )
         finally:
             self._resetting = None
             self._reset_at = asyncio.get_running_loop().time()
@@ -280,6 +291,10 @@ def _open_cluster(location: Location, settings: Settings) -> Connection:
 
 
 def _open_memory(location: Location, settings: Settings) -> Connection:
+    if settings.wait_replicas or settings.wait_aof:
+        raise ConfigurationError(
+            "memory:// has no replicas and no file to wait for: unset wait_replicas and wait_aof"
+        )
     try:
         from fakeredis import FakeAsyncRedis, FakeServer
 
@@ -288,7 +303,11 @@ def _open_memory(location: Location, settings: Settings) -> Connection:
         raise MissingExtraError(
             "memory:// needs fakeredis with Lua: pip install 'redis-sessions[memory]'"
         ) from None
-    logger.warning("%s keeps sessions in this process only: they are gone when it ends", location.safe_url)
+    logger.warning(
+        "%s keeps sessions in this process only: they are gone when it ends",
+        location.safe_url,
+        extra=event("memory_only", url=location.safe_url),
+    )
     server = _memory_servers.setdefault(location.path, FakeServer()) if location.path else FakeServer()
     client = FakeAsyncRedis(server=server)
     return MemoryConnection(client, location, attempt_timeout(settings.deadline))

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from redis_sessions import keeper
 from redis_sessions.errors import ConfigurationError, MissingExtraError, StoreUnavailableError
+from redis_sessions.events import event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,7 +218,12 @@ class EmbeddedServer:
             if used_by_others == 2:
                 return
             if time.monotonic() > deadline:
-                logger.warning("the server of %s has not ended after %.0f s", self.folder, STOP_TIMEOUT)
+                logger.warning(
+                    "the server of %s has not ended after %.0f s",
+                    self.folder,
+                    STOP_TIMEOUT,
+                    extra=event("server_still_runs", folder=self.folder),
+                )
                 return
             time.sleep(_POLL)
 

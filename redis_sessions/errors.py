@@ -18,6 +18,7 @@
     ├── FeedGapError                        a watcher fell behind the feed's cap: read the state afresh
     ├── BatchError                          some sessions of a batch were stored and others were not
     ├── ConfigurationError (ValueError)     settings or a URL that cannot work
+    │   ├── UnsupportedFormatError          a later version of this package stored the data
     │   ├── UnsupportedServerError          the server is too old, or not one this package runs on
     │   └── MissingExtraError               an optional dependency is not installed
     ├── StoreClosedError                    the store was closed, or never opened
@@ -25,6 +26,7 @@
     └── StoreUnavailableError               Redis did not do it; see ``write_may_have_happened``
         ├── AuthenticationError             wrong user or password, or a command the ACL forbids
         ├── TLSError                        no trust between client and server
+        ├── NotReplicatedError              the write happened, and too few replicas have it yet
         ├── OutOfMemoryError                Redis is at its ``maxmemory`` and refused the write
         └── ReadOnlyError                   only a replica, or a server that cannot persist, answered
 
@@ -131,6 +133,10 @@ class ConfigurationError(RedisSessionsError, ValueError):
     """Settings, or a URL, that cannot work."""
 
 
+class UnsupportedFormatError(ConfigurationError):
+    """The data is of a later format than this version of the package knows. Nothing was changed."""
+
+
 class UnsupportedServerError(ConfigurationError):
     """The server is too old, or lacks what this package needs."""
 
@@ -165,6 +171,25 @@ class AuthenticationError(StoreUnavailableError):
 
 class TLSError(StoreUnavailableError):
     """The TLS handshake failed: no trusted certificate, a wrong name, or no TLS at the other end."""
+
+
+class NotReplicatedError(StoreUnavailableError):
+    """The write **was carried out**, but is not yet as safe as ``wait_replicas`` and ``wait_aof`` ask.
+
+    Repeating it would store it twice. It becomes safe when the replicas catch up; if the primary is lost
+    before, it may be lost too. ``write_may_have_happened`` is True, always.
+
+    Attributes:
+        replicas: how many have it.
+        wanted: how many should.
+    """
+
+    def __init__(
+        self, message: str, *, write_may_have_happened: bool = True, replicas: int = 0, wanted: int = 0
+    ) -> None:
+        super().__init__(message, write_may_have_happened=write_may_have_happened)
+        self.replicas = replicas
+        self.wanted = wanted
 
 
 class OutOfMemoryError(StoreUnavailableError):

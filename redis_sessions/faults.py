@@ -27,6 +27,7 @@ from redis_sessions.errors import (
     UnsupportedServerError,
     WrongTypeError,
 )
+from redis_sessions.formats import NEWER_IN_SCRIPT, newer_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,8 +47,10 @@ _NEVER_SENT = re.compile(r"connecting to|[Nn]o connection available|[Tt]oo many 
 # What servers put before an error that a script met: Redis 6.2, and any for an error that Lua raises.
 _IN_SCRIPT = re.compile(r"^(ERR )?(Error running script \(call to \w+\): )?(@?user_script: ?\d+: )+-?")
 # The server answered that it did nothing, and may do it later.
+_DEMOTED = re.compile(r"^(ERR )?WAIT(AOF)? cannot be used with replica|^-?UNBLOCKED")
+"""What a write is waited for with, on a server that is no primary any more: the write went before."""
 _LATER = re.compile(
-    r"^(-?)(LOADING|READONLY|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|NOSCRIPT|MISCONF|UNBLOCKED|MOVED|ASK)\b"
+    r"^(-?)(LOADING|READONLY|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|NOSCRIPT|MISCONF|MOVED|ASK)\b"
     r"|not covered by|Redis is loading|is loading the dataset"
 )
 
@@ -72,6 +75,8 @@ class Fault:
 def classify(cause: BaseException) -> Fault:
     """What a redis-py or socket exception means."""
     text = _IN_SCRIPT.sub("", str(cause))
+    if NEWER_IN_SCRIPT in text:
+        return Fault(False, False, False, lambda _: newer_format("a session"))
     if type(cause) is redis_errors.RedisClusterException and "cannot be connected" in text:
         # No node answered; why the last of them did not says more.
         inner = cause.__cause__ or cause.__context__
@@ -92,7 +97,13 @@ def classify(cause: BaseException) -> Fault:
     if isinstance(cause, redis_errors.NoPermissionError) or text.startswith("NOPERM"):
         return _final(
             AuthenticationError,
-            "Redis' ACL forbids this user a command or key that is needed: README lists the rules it needs",
+            "Redis' ACL forbids this user a command or key that is needed: docs/security.md has the rules",
+        )
+    if "ACL failure in script" in text or "executing the script can't" in text:
+        return _final(
+            AuthenticationError,
+            "Redis' ACL forbids this user a command that a script needs, and may have stopped it half way: "
+            "docs/security.md has the rules, and redis-sessions doctor finds what is left",
         )
     if isinstance(cause, ssl.SSLError) or "SSL" in text or "certificate" in text.lower():
         return _final(
@@ -161,6 +172,8 @@ def _answered(cause: BaseException, text: str) -> Fault:
                 write_may_have_happened=unknown,
             ),
         )
+    if _DEMOTED.search(text):
+        return Fault(True, True, True, lambda unknown: _unavailable("Redis is being made a replica", unknown))
     if _LATER.search(text):
         return Fault(True, False, False, lambda unknown: _unavailable("Redis is not ready", unknown))
     refused = isinstance(  # redis-py leaves out the word by which _LATER knows them

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis_sessions.body import CorruptEntryError
 from redis_sessions.changes import Change, as_seen_by, changes_of
+from redis_sessions.entries import to_message
 from redis_sessions.errors import FeedGapError, InvalidCursorError
 from redis_sessions.ids import EntryId
 from redis_sessions.models import Event
-from redis_sessions.reader import to_message
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -6,17 +6,18 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from redis_sessions.body import CorruptEntryError
-from redis_sessions.reader import to_message
+from redis_sessions.entries import to_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from redis_sessions.appending import Appender
     from redis_sessions.calls import Attempt, Calls
+    from redis_sessions.entries import Entry
     from redis_sessions.ids import EntryId
     from redis_sessions.keys import FlowKeys
     from redis_sessions.models import Message
-    from redis_sessions.reader import Entry, Reader
+    from redis_sessions.reader import Reader
     from redis_sessions.transport import Command, Transport
 
 
@@ -114,18 +115,32 @@ class History:
                     dropped = True
         return dropped
 
-    async def recent(self, keys: FlowKeys, limit: int, offset: int) -> list[Message]:
-        """The newest messages of a flow, newest first."""
+    async def recent(
+        self,
+        keys: FlowKeys,
+        limit: int,
+        offset: int,
+        *,
+        wanted: Mapping[str, Any],
+        include_errors: bool,
+    ) -> list[Message]:
+        """The newest messages of a flow that have the wanted values, newest first."""
 
         def decoded(session: str, entry: Entry) -> list[Message]:
             return self._reader.to_messages(keys, session, [entry])
 
-        found = await self.recent_entries(keys, limit + offset)
+        def accept(session: str, entry: Entry) -> bool:
+            return any(
+                (include_errors or not message.error)
+                and all(getattr(message, name) == value for name, value in wanted.items())
+                for message in decoded(session, entry)
+            )
+
+        chosen = accept if wanted or not include_errors else None
+        found = await self.recent_entries(keys, limit + offset, accept=chosen)
         messages = [message for pair in found for message in decoded(*pair)]
         if len(messages) < len(found):  # corrupt entries count for nothing
-            found = await self.recent_entries(
-                keys, limit + offset, accept=lambda session, entry: bool(decoded(session, entry))
-            )
+            found = await self.recent_entries(keys, limit + offset, accept=accept)
             messages = [message for pair in found for message in decoded(*pair)]
         return messages[offset:]
 

@@ -61,6 +61,15 @@ def vertex_id(value: str) -> str:
     return _name("a vertex id", value, SESSION_ID_MAX_BYTES)
 
 
+def job_id(value: str) -> str:
+    """A job id: 1 to 128 bytes of UTF-8 without NUL.
+
+    Raises:
+        InvalidInputError
+    """
+    return _name("a job id", value, FLOW_ID_MAX_BYTES)
+
+
 def _name(what: str, value: str | UUID, most: int) -> str:
     if not isinstance(value, str | UUID):
         msg = f"{what} is text or a UUID"

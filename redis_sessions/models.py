@@ -192,6 +192,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, dict=True, repr_omit_de
     raw_at: bytes = b"0"
     alias: bytes | None = None
     extra_properties: dict[str, Any] | None = None
+    origin: dict[str, Any] | None = None
+    """What the row it was imported from says beyond these fields (``transfer/sql/rows.py``)."""
 
     @cached_property
     def id(self) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from redis_sessions.body import splice_page
-from redis_sessions.reader import Record
+from redis_sessions.entries import Record
 
 if TYPE_CHECKING:
     from redis_sessions.calls import Calls
+    from redis_sessions.entries import Entry
     from redis_sessions.ids import EntryId
     from redis_sessions.keys import FlowKeys
-    from redis_sessions.reader import Entry, Reader
+    from redis_sessions.reader import Reader
     from redis_sessions.transport import Transport
 
 _PAGE = 500

@@ -10,16 +10,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis_sessions.body import CorruptEntryError
+from redis_sessions.entries import to_message
 from redis_sessions.history import scored_pairs
-from redis_sessions.reader import to_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from redis_sessions.calls import Calls
+    from redis_sessions.entries import Entry
     from redis_sessions.history import History
     from redis_sessions.keys import FlowKeys
-    from redis_sessions.reader import Entry, Reader
+    from redis_sessions.reader import Reader
     from redis_sessions.transport import Command, Transport
 
 _PAGE = 1_000

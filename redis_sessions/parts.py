@@ -16,16 +16,20 @@ from redis_sessions.feed import Feed
 from redis_sessions.history import History
 from redis_sessions.hub import Hub
 from redis_sessions.ids import from_cursor
+from redis_sessions.jobs import Jobs
 from redis_sessions.keys import Keys
 from redis_sessions.models import Message
 from redis_sessions.moved import Moved
 from redis_sessions.overview import Overview
 from redis_sessions.reader import Reader
 from redis_sessions.registry import Registry
+from redis_sessions.replication import Replication
 from redis_sessions.resolver import Resolver
 from redis_sessions.runs import Runs
-from redis_sessions.scripts import Limits, Scripts
+from redis_sessions.scripting import Limits
+from redis_sessions.scripts import Scripts
 from redis_sessions.transport import Transport
+from redis_sessions.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,9 +52,11 @@ class Parts:
         self.keys = Keys(settings.prefix)
         self.calls = Calls(connection, deadline)
         self.transport = Transport(connection)
+        self.replication = Replication(self.transport, connection, settings)
         self.scripts = Scripts(
             self.calls,
             self.transport,
+            self.replication,
             Limits(
                 ttl_ms=to_ms(settings.ttl) if settings.ttl else 0,
                 max_messages=settings.max_messages or 0,
@@ -62,12 +68,16 @@ class Parts:
             ),
         )
         self.reader = Reader(self.calls, self.transport)
-        self.registry = Registry(self.keys, self.calls, self.transport)
-        self.resolver = Resolver(self.keys, self.calls, self.transport, self.reader, self.registry)
-        self.appender = Appender(settings, self.calls, self.scripts, self.reader, self.registry)
+        self.registry = Registry(self.keys, self.calls, self.transport, self.replication)
+        whereabouts = Whereabouts()
+        self.resolver = Resolver(
+            self.keys, self.calls, self.transport, self.reader, self.registry, whereabouts
+        )
+        self.appender = Appender(settings, self.calls, self.scripts, self.reader, self.registry, whereabouts)
         self.history = History(self.calls, self.transport, self.reader, self.appender)
         self.overview = Overview(self.calls, self.transport, self.reader, self.history)
         self.runs = Runs(self.calls, self.transport, self.scripts, self.registry, self.reader)
+        self.jobs = Jobs(self.calls, self.transport, self.scripts, self.registry, self.reader, self.runs)
         self.moved = Moved(self.calls, self.transport, self.reader)
         feed = Feed(self.calls, self.transport, self.reader)
         self.hub = Hub(feed, self.calls, self.transport, block_ms=int(min(1.0, deadline / 4) * 1_000))

@@ -10,80 +10,25 @@ record, so equal records mean that no such thing came between: otherwise the rea
 
 from __future__ import annotations
 
-import logging
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from redis_sessions.body import CorruptEntryError, decode, splice, splice_page
-from redis_sessions.errors import ContentionError, WrongTypeError
-from redis_sessions.ids import NUMBER_MASK, EntryId, to_message_id, to_uuid_text
+from redis_sessions.body import splice_page
+from redis_sessions.entries import Entries, Entry, Record, same_place
+from redis_sessions.errors import ContentionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from redis_sessions.calls import Attempt, Calls
+    from redis_sessions.ids import EntryId
     from redis_sessions.keys import FlowKeys
-    from redis_sessions.models import Message
     from redis_sessions.transport import Command, Transport
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
-
 _FIRST_CHUNK = 100
 _LARGEST_CHUNK = 1_000
-_LONGEST_US = 16
-"""Digits of an entry's µs: until the year 2286, and the scripts stop at 2255."""
-
-
-class Record(NamedTuple):
-    """A session's record: its numbers (the first is primary), largest lateness in µs, and generation."""
-
-    numbers: tuple[int, ...]
-    lateness: int
-    generation: int
-
-    @classmethod
-    def parse(cls, text: bytes) -> Record:
-        try:
-            numbers, lateness, generation = text.split(b"|")
-            return cls(tuple(map(int, numbers.split(b","))), int(lateness), int(generation))
-        except ValueError:
-            msg = "the record of a session holds something else; nothing was changed"
-            raise WrongTypeError(msg) from None
-
-
-class Entry(NamedTuple):
-    """A message as it lies in Redis, unparsed: most of a page is only passed on."""
-
-    raw_id: bytes
-    raw_at: bytes
-    body: bytes
-    alias: bytes | None
-
-    @property
-    def place(self) -> EntryId:
-        """The entry's id."""
-        us, _, seq = self.raw_id.partition(b"-")
-        return EntryId(int(us), int(seq))
-
-    @property
-    def at(self) -> int:
-        """The message's timestamp in µs."""
-        return int(self.raw_at)
-
-    @property
-    def order(self) -> tuple[int, EntryId]:
-        """What messages are sorted by."""
-        return int(self.raw_at), self.place
-
-    @property
-    def message_id(self) -> str:
-        return to_uuid_text(self.alias) if self.alias is not None else to_message_id(*self.place)
-
-
-_new_entry = tuple.__new__
-"""Entry's own constructor costs as much as reading the rest of an entry."""
 
 
 class Window(NamedTuple):
@@ -99,10 +44,11 @@ class _ChangedError(Exception):
     """The session changed between two trips: start over."""
 
 
-class Reader:
+class Reader(Entries):
     """Reads of sessions and messages."""
 
     def __init__(self, calls: Calls, transport: Transport) -> None:
+        super().__init__(calls.counters)
         self._calls = calls
         self._transport = transport
 
@@ -169,9 +115,9 @@ class Reader:
                 )
             prior, raw, edited, record_now = replies
             first_trip = None
-            if not first and prior != record_text and not _same_place(prior, record_text):
+            if not first and prior != record_text and not same_place(prior, record_text):
                 raise _ChangedError
-            if prior != record_now and not _same_place(prior, record_now):
+            if prior != record_now and not same_place(prior, record_now):
                 raise _ChangedError
             record_text = record_now
             if record_now is None:
@@ -183,7 +129,7 @@ class Reader:
                 upper = b"%d" % (before[0] + record.lateness)
                 continue
             first = False
-            page = self._entries(raw, record, log)
+            page = self.ours(raw, record, log)
             if edited:
                 page = await self._with_edits(keys, edits, name, page, record_text, attempt)
             if before:
@@ -220,27 +166,6 @@ class Reader:
             ("HGET", keys.ids, name),
         )
 
-    def _entries(self, raw: Sequence[Any], record: Record, log: bytes) -> list[Entry]:
-        """The entries that are ours; others are reported."""
-        entries = []
-        ours: dict[bytes, bool] = {}
-        for entry_id, fields in raw:
-            us, _, seq = entry_id.partition(b"-")
-            known = ours.get(seq)
-            if known is None:
-                known = ours[seq] = int(seq) & NUMBER_MASK in record.numbers
-            if known and len(fields) == 2 and fields[0] == b"b" and len(us) <= _LONGEST_US:
-                entries.append(_new_entry(Entry, (entry_id, us, fields[1], None)))
-                continue
-            values = dict(zip(fields[::2], fields[1::2], strict=True))
-            at, body, alias = values.get(b"t", us), values.get(b"b"), values.get(b"i")
-            timed = at.isdigit() and int(at) <= int(us) and len(us) <= _LONGEST_US
-            if not known or body is None or not timed or (alias is not None and len(alias) != 16):
-                self.report_corrupt(log, entry_id, "foreign")
-                continue
-            entries.append(Entry(entry_id, at, body, alias))
-        return entries
-
     async def _with_edits(
         self,
         keys: FlowKeys,
@@ -257,7 +182,7 @@ class Reader:
         current, record_now = await self._calls.read(
             lambda: self._transport.run(edits, ("HMGET", edits, *places), ("HGET", keys.ids, name)), attempt
         )
-        if record_now != record_text and not _same_place(record_now, record_text):
+        if record_now != record_text and not same_place(record_now, record_text):
             raise _ChangedError
         return [
             entry if body is None else entry._replace(body=body)
@@ -284,7 +209,7 @@ class Reader:
                 ),
                 attempt,
             )
-            if prior == record_now or _same_place(prior, record_now):
+            if prior == record_now or same_place(prior, record_now):
                 break
             if attempt.remaining <= 0:
                 msg = "the session kept changing during the read, until the deadline: try again"
@@ -294,7 +219,7 @@ class Reader:
         record = Record.parse(record_now)
         found: list[Entry | None] = []
         for raw, body in zip(raws, current, strict=True):
-            entries = self._entries(raw, record, log)
+            entries = self.ours(raw, record, log)
             entry = entries[0] if entries else None
             found.append(entry._replace(body=body) if entry and body is not None else entry)
         return found
@@ -371,49 +296,5 @@ class Reader:
                     return page
         return await self.newest_as(self.to_wire, keys, session, limit, before=before, first_trip=first_trip)
 
-    def to_messages(self, keys: FlowKeys, session: str, entries: Sequence[Entry]) -> list[Message]:
-        """Decode entries; one that cannot be decoded is reported and left out."""
-        messages = []
-        for entry in entries:
-            try:
-                messages.append(to_message(keys, session, entry))
-            except CorruptEntryError as error:
-                self.report_corrupt(keys.log(session), entry.raw_id, str(error))
-        return messages
-
-    def to_wire(self, keys: FlowKeys, session: str, entries: Sequence[Entry]) -> list[bytes]:
-        """Entries as JSON objects of ``GET /monitor/messages``, without decoding any."""
-        spliced = splice(keys.flow_id, session, entries)
-        if None not in spliced:
-            return cast("list[bytes]", spliced)
-        for entry, shown in zip(entries, spliced, strict=True):
-            if shown is None:
-                self.report_corrupt(keys.log(session), entry.raw_id, "layout")
-        return [shown for shown in spliced if shown is not None]
-
-    def report_corrupt(self, key: bytes, entry_id: bytes, reason: str) -> None:
-        """Count and log an entry that is not ours; its content is not logged."""
-        self._calls.counters.corrupt_entries += 1
-        logger.warning(
-            "corrupt entry skipped: key=%s entry=%s reason=%s",
-            key.decode(errors="backslashreplace"),
-            entry_id.decode(errors="backslashreplace"),
-            reason,
-        )
-
-
-def to_message(keys: FlowKeys, session: str, entry: Entry) -> Message:
-    """Raises CorruptEntryError."""
-    return decode(entry[2], flow_id=keys.flow_id, session_id=session, entry=entry)
-
 
 _order = attrgetter("order")
-
-
-def _same_place(one: bytes | None, other: bytes | None) -> bool:
-    """Whether two records differ at most in lateness: the same session, and nothing was removed."""
-    if one is None or other is None:
-        return False
-    numbers, _, generation = one.split(b"|")
-    other_numbers, _, other_generation = other.split(b"|")
-    return numbers == other_numbers and generation == other_generation

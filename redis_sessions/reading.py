@@ -42,7 +42,10 @@ class Reading(Opened):
         Args:
             before: a message, or its ``cursor``: the page that ends just before it. Exact at any depth,
                 also when that message is gone.
-            user_id, sender, sender_name, context_id: only messages that have exactly this.
+            user_id: only messages that were stored for this person.
+            sender: only messages that have exactly this.
+            sender_name: as ``sender``.
+            context_id: as ``sender``.
             include_errors: also messages that report an error.
 
         Raises:
@@ -50,18 +53,12 @@ class Reading(Opened):
         """
         parts = self._parts
         limits.count("limit", limit, 1)
-        wanted = {
-            "user_id": None if user_id is None else str(user_id),
-            "sender": sender,
-            "sender_name": sender_name,
-            "context_id": context_id,
-        }
         return await parts.history.messages(
             parts.keys.flow(limits.flow_id(flow_id)),
             limits.session_id(session_id),
             limit,
             before=place_of(before),
-            wanted={name: value for name, value in wanted.items() if value is not None},
+            wanted=_wanted(user_id, sender, sender_name, context_id),
             include_errors=include_errors,
         )
 
@@ -110,12 +107,39 @@ class Reading(Opened):
         limits.count("offset", offset, 0)
         return await parts.history.sessions(parts.keys.flow(limits.flow_id(flow_id)), limit, offset)
 
-    async def recent(self, flow_id: Id, *, limit: int = 100, offset: int = 0) -> list[Message]:
-        """The newest messages of all sessions of a flow, newest first, after the first ``offset``."""
+    async def length(self, flow_id: Id, session_id: Id) -> int:
+        """How many messages a session has; 0 when there is none."""
+        parts = self._parts
+        return await parts.history.length(
+            parts.keys.flow(limits.flow_id(flow_id)), limits.session_id(session_id)
+        )
+
+    async def recent(
+        self,
+        flow_id: Id,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        user_id: Id | None = None,
+        sender: str | None = None,
+        sender_name: str | None = None,
+        context_id: str | None = None,
+        include_errors: bool = True,
+    ) -> list[Message]:
+        """The newest messages of all sessions of a flow, newest first, after the first ``offset``.
+
+        The filters are those of :meth:`history`.
+        """
         parts = self._parts
         limits.count("limit", limit, 1)
         limits.count("offset", offset, 0)
-        return await parts.history.recent(parts.keys.flow(limits.flow_id(flow_id)), limit, offset)
+        return await parts.history.recent(
+            parts.keys.flow(limits.flow_id(flow_id)),
+            limit,
+            offset,
+            wanted=_wanted(user_id, sender, sender_name, context_id),
+            include_errors=include_errors,
+        )
 
     async def recent_json(
         self,
@@ -244,3 +268,16 @@ class Reading(Opened):
         """The flow's owner; None when it has none, or is not there."""
         parts = self._parts
         return await parts.registry.owner_of(parts.keys.flow(limits.flow_id(flow_id)))
+
+
+def _wanted(
+    user_id: Id | None, sender: str | None, sender_name: str | None, context_id: str | None
+) -> dict[str, str]:
+    """The values that messages are chosen by."""
+    values = {
+        "user_id": None if user_id is None else str(user_id),
+        "sender": sender,
+        "sender_name": sender_name,
+        "context_id": context_id,
+    }
+    return {name: value for name, value in values.items() if value is not None}

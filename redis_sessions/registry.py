@@ -10,11 +10,17 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from redis_sessions.errors import StoreUnavailableError, WrongTypeError
+from redis_sessions.clock import from_us, now_us
+from redis_sessions.errors import NotReplicatedError, StoreUnavailableError, WrongTypeError
+from redis_sessions.events import event
+from redis_sessions.history import scored_pairs
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from redis_sessions.calls import Attempt, Calls
     from redis_sessions.keys import FlowKeys, Keys
+    from redis_sessions.replication import Replication
     from redis_sessions.transport import Command, Transport
 
 logger = logging.getLogger(__name__)
@@ -25,10 +31,11 @@ _PAGE = 1_000
 class Registry:
     """The sets of flows."""
 
-    def __init__(self, keys: Keys, calls: Calls, transport: Transport) -> None:
+    def __init__(self, keys: Keys, calls: Calls, transport: Transport, replication: Replication) -> None:
         self._keys = keys
         self._calls = calls
         self._transport = transport
+        self._replication = replication
 
     async def add(self, flow_id: str, owner: str, attempt: Attempt | None = None) -> None:
         """Enter a flow, and under its owner unless that is ``""``. May be repeated."""
@@ -40,7 +47,21 @@ class Registry:
             lengths: list[tuple[bytes, Command]] = [(key, ("SCARD", key)) for key in sets]
             await self._calls.read(lambda: self._transport.scatter(lengths), attempt)
         commands: list[tuple[bytes, Command]] = [(key, ("SADD", key, name)) for key in sets]
-        await self._calls.write(lambda _: self._transport.scatter(commands), attempt)
+        if not self._replication.waits:
+            await self._calls.write(lambda _: self._transport.scatter(commands), attempt)
+            return
+        try:
+            for key, command in commands:
+                await self._calls.write(
+                    lambda _, key=key, command=command: self._replication.run(key, command, bool),  # type: ignore[misc]
+                    attempt,
+                )
+        except NotReplicatedError as error:
+            msg = (
+                f"the flow's registration is on {error.replicas} of {error.wanted} replicas only; "
+                "nothing else was changed: try again"
+            )
+            raise StoreUnavailableError(msg) from error
 
     async def confirm(self, flow_id: str, owner: str, attempt: Attempt | None = None) -> None:
         """Enter a flow again after its first write.
@@ -51,7 +72,12 @@ class Registry:
         try:
             await self.add(flow_id, owner, attempt)
         except (StoreUnavailableError, WrongTypeError) as error:
-            logger.warning("flow not confirmed in the registry: flow=%s error=%s", flow_id, error)
+            logger.warning(
+                "flow not confirmed in the registry: flow=%s error=%s",
+                flow_id,
+                error,
+                extra=event("flow_not_confirmed", flow_id=flow_id, error=error),
+            )
 
     async def remove(self, keys: FlowKeys, owner: str, attempt: Attempt | None = None) -> None:
         """Take out a flow that was found empty, unless it has come back meanwhile.
@@ -76,7 +102,12 @@ class Registry:
             if exists:
                 await self.add(keys.flow_id, (present or b"").decode(), attempt)
         except (StoreUnavailableError, WrongTypeError) as error:
-            logger.warning("empty flow left in the registry: flow=%s error=%s", keys.flow_id, error)
+            logger.warning(
+                "empty flow left in the registry: flow=%s error=%s",
+                keys.flow_id,
+                error,
+                extra=event("empty_flow_left", flow_id=keys.flow_id, error=error),
+            )
 
     async def release(self, keys: FlowKeys, owner: str, attempt: Attempt) -> None:
         """Take a flow out of its former owner's set, unless it was given back meanwhile.
@@ -88,7 +119,12 @@ class Registry:
             if owner and await self.owner_of(keys, attempt) == owner:
                 await self.add(keys.flow_id, owner, attempt)
         except (StoreUnavailableError, WrongTypeError) as error:
-            logger.warning("flow left with its former owner: flow=%s error=%s", keys.flow_id, error)
+            logger.warning(
+                "flow left with its former owner: flow=%s error=%s",
+                keys.flow_id,
+                error,
+                extra=event("former_owner_left", flow_id=keys.flow_id, error=error),
+            )
 
     async def forget_owner(self, flow_id: str, owner: str, attempt: Attempt) -> None:
         """Take a flow out of an owner's set; nothing for ``""``."""
@@ -128,6 +164,26 @@ class Registry:
             lambda: self._transport.run(keys.ids, ("HGET", keys.ids, b"owner")), attempt
         )
         return None if owner is None else owner.decode()
+
+    async def leave(self, flow_id: str) -> None:
+        """Note that a flow is about to be deleted elsewhere, from now on. May be repeated."""
+        key = self._keys.leaving
+        command = ("ZADD", key, now_us(), flow_id.encode())
+        await self._calls.write(lambda _: self._replication.run(key, command, bool), self._calls.begin())
+
+    async def stay(self, flow_id: str) -> None:
+        """Remove that note. May be repeated."""
+        key = self._keys.leaving
+        command = ("ZREM", key, flow_id.encode())
+        await self._calls.write(lambda _: self._transport.run(key, command), self._calls.begin())
+
+    async def leaving(self) -> list[tuple[str, datetime]]:
+        """The flows that were noted, and when, the latest first."""
+        key = self._keys.leaving
+        (reply,) = await self._calls.read(
+            lambda: self._transport.run(key, ("ZREVRANGE", key, 0, -1, "WITHSCORES"))
+        )
+        return [(name.decode(), from_us(us)) for name, us in scored_pairs(reply)]
 
     async def _belonging(self, flow_ids: list[str], owner: str) -> list[str]:
         mine = []

@@ -6,6 +6,7 @@ elsewhere, or one whose message was moved, is in ``aliases``, which leads to an 
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from redis_sessions.calls import Attempt, Calls
+    from redis_sessions.entries import Entry
     from redis_sessions.keys import FlowKeys, Keys
-    from redis_sessions.reader import Entry, Reader
+    from redis_sessions.reader import Reader
     from redis_sessions.registry import Registry
     from redis_sessions.transport import Command, Transport
+    from redis_sessions.whereabouts import Whereabouts
 
 _PAGE = 1_000
 _ENTRIES = 200
@@ -41,13 +44,20 @@ class Resolver:
     """Finds messages by id among flows."""
 
     def __init__(
-        self, keys: Keys, calls: Calls, transport: Transport, reader: Reader, registry: Registry
+        self,
+        keys: Keys,
+        calls: Calls,
+        transport: Transport,
+        reader: Reader,
+        registry: Registry,
+        whereabouts: Whereabouts,
     ) -> None:
         self._keys = keys
         self._calls = calls
         self._transport = transport
         self._reader = reader
         self._registry = registry
+        self._whereabouts = whereabouts
 
     async def find(
         self, message_ids: Sequence[str], flows: Iterable[str] | None, attempt: Attempt | None = None
@@ -106,8 +116,9 @@ class Resolver:
         found: dict[str, Located] = {}
         tried: dict[str, _Place] = {}
         wanted = list(ids)
+        guessed = self._guess(keys, wanted)
         while wanted:
-            places = await self._places(keys, wanted, attempt)
+            places = guessed or await self._places(keys, wanted, attempt)
             # An entry that is not where it was said to be: gone for good if it is still said to be there.
             places = {
                 message_id: place for message_id, place in places.items() if tried.get(message_id) != place
@@ -122,9 +133,21 @@ class Resolver:
                     for (message_id, _), entry in zip(some, entries, strict=True):
                         if entry is not None and entry.message_id == message_id:
                             found[message_id] = Located(keys, session, entry)
+                            self._whereabouts.note(keys.flow_id, entry.place.number, session)
             tried.update(places)
-            wanted = [message_id for message_id in places if message_id not in found]
+            wanted = [message_id for message_id in (wanted if guessed else places) if message_id not in found]
+            guessed = {}
         return found
+
+    def _guess(self, keys: FlowKeys, ids: Sequence[str]) -> dict[str, _Place]:
+        """Where the messages are if their sessions have the names that they had when they were last met."""
+        guessed = {}
+        for message_id in ids:
+            place = address_of(message_id)
+            session = self._whereabouts.guess(keys.flow_id, place.number) if place else None
+            if place and session is not None:
+                guessed[message_id] = _Place(session, place)
+        return guessed
 
     async def _places(self, keys: FlowKeys, ids: Sequence[str], attempt: Attempt) -> dict[str, _Place]:
         """Where the flow's maps say that the messages are now."""
@@ -132,28 +155,29 @@ class Resolver:
         for first in range(0, len(ids), _PAGE):
             page = ids[first : first + _PAGE]
             addresses = [address_of(message_id) for message_id in page]
-            (aliases,) = await self._calls.read(
-                lambda page=page: self._transport.run(  # type: ignore[misc]
-                    keys.aliases, ("HMGET", keys.aliases, *(UUID(message_id).bytes for message_id in page))
-                ),
-                attempt,
-            )
+            numbers = sorted({address.number for address in addresses if address})
+            aliases, *names = await self._look_up(keys, attempt, ids=page, numbers=numbers)
             where = [
                 EntryId.parse(alias) if alias else address
                 for alias, address in zip(aliases, addresses, strict=True)
             ]
-            numbers = sorted({place.number for place in where if place})
-            if not numbers:
-                continue
-            (names,) = await self._calls.read(
-                lambda numbers=numbers: self._transport.run(  # type: ignore[misc]
-                    keys.ids, ("HMGET", keys.ids, *(b"n%d" % number for number in numbers))
-                ),
-                attempt,
-            )
-            sessions = dict(zip(numbers, names, strict=True))
+            others = sorted({place.number for place in where if place} - set(numbers))
+            if others:  # of adopted ids, and of messages that were moved
+                names += await self._look_up(keys, attempt, numbers=others)
+            sessions = dict(zip(numbers + others, chain.from_iterable(names), strict=True))
             for message_id, place in zip(page, where, strict=True):
                 name = sessions.get(place.number) if place else None
                 if place and name is not None:
                     places[message_id] = _Place(name.decode(), place)
         return places
+
+    async def _look_up(
+        self, keys: FlowKeys, attempt: Attempt, *, ids: Sequence[str] = (), numbers: Sequence[int] = ()
+    ) -> list[list[bytes | None]]:
+        """Where adopted ids lead, and which sessions have these numbers: a list each, if asked for."""
+        commands: list[Command] = []
+        if ids:
+            commands.append(("HMGET", keys.aliases, *(UUID(message_id).bytes for message_id in ids)))
+        if numbers:
+            commands.append(("HMGET", keys.ids, *(b"n%d" % number for number in numbers)))
+        return await self._calls.read(lambda: self._transport.run(keys.ids, *commands), attempt)

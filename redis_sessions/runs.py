@@ -3,7 +3,8 @@
 A build is two fields of a hash: ``t<vertex>``, its time in µs, and ``b<vertex>``, the JSON object that
 ``GET /monitor/builds`` shows. A transaction is an entry of a capped stream, placed by its time as messages
 are: ``i``, its id; ``b``, the JSON object that ``GET /monitor/transactions`` shows and, on a second line,
-what it does not show; ``t``, its time, where the entry's own is later.
+what it does not show; ``t``, its time, where the entry's own is later. What was imported carries its
+``origin`` on the second line of its body.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from redis_sessions.clock import from_us, to_us
 from redis_sessions.errors import TooLargeError
 from redis_sessions.ids import EntryId, canonical
 from redis_sessions.models import Transaction, VertexBuild
-from redis_sessions.scripts import StaleError
+from redis_sessions.scripting import StaleError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from redis_sessions.calls import Attempt, Calls
     from redis_sessions.keys import FlowKeys
@@ -37,6 +38,7 @@ T = TypeVar("T")
 MAX_BYTES = 16 * 1024 * 1024
 """The largest build or transaction: a running flow's outputs are kept, whatever they are, up to here."""
 _CHUNK = 200
+_ALL = 2**53
 _SHOWN = ("id", "timestamp", "vertex_id", "target_id", "inputs", "outputs", "status")
 
 
@@ -60,22 +62,41 @@ class Runs:
         self._registry = registry
         self._reader = reader
 
-    async def put_build(self, keys: FlowKeys, build: VertexBuild, owner: str) -> bool:
+    async def put_build(
+        self, keys: FlowKeys, build: VertexBuild, owner: str, *, max_builds: int, per_vertex: int
+    ) -> bool:
         at = to_us(build.timestamp)
-        body = _sized(encode_json(dict(build.model_copy(update={"timestamp": from_us(at)}))))
+        fields = dict(build.model_copy(update={"timestamp": from_us(at)}))
+        origin = fields.pop("origin", None)
+        body = encode_json(fields)
+        body = _sized(body if origin is None else body + b"\n" + encode_json({"origin": origin}))
         vertex = limits.vertex_id(build.id)
+        job = b"" if build.job_id is None else limits.job_id(build.job_id).encode()
         attempt = self._calls.begin()
         return await self._registered(
             keys,
             owner,
             attempt,
             lambda registered: self._scripts.put_build(
-                keys, vertex, at, body, owner=owner, registered=registered, attempt=attempt
+                keys,
+                vertex,
+                at,
+                body,
+                job=job,
+                max_builds=max_builds,
+                per_vertex=per_vertex,
+                owner=owner,
+                registered=registered,
+                attempt=attempt,
             ),
         )
 
     async def builds_json(self, keys: FlowKeys) -> list[tuple[str, bytes]]:
         """(vertex, JSON object) of each build, oldest first."""
+        return [(vertex, body.partition(b"\n")[0]) for vertex, body in await self.build_bodies(keys)]
+
+    async def build_bodies(self, keys: FlowKeys) -> list[tuple[str, bytes]]:
+        """(vertex, body) of each build, oldest first."""
         (reply,) = await self._calls.read(lambda: self._transport.run(keys.builds, ("HGETALL", keys.builds)))
         fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
         builds = []
@@ -100,13 +121,15 @@ class Runs:
         return builds
 
     async def delete_builds(self, keys: FlowKeys) -> int:
-        """Remove all builds; how many there were."""
+        """Remove all builds; how many vertices had some."""
         removed = await self._scripts.delete_builds(keys, attempt=self._calls.begin())
         if removed.emptied is not None:
             await self._registry.remove(keys, removed.emptied)
         return removed.count
 
-    async def add_transaction(self, keys: FlowKeys, transaction: Transaction, owner: str) -> None:
+    async def add_transaction(
+        self, keys: FlowKeys, transaction: Transaction, owner: str, max_transactions: int | None
+    ) -> None:
         at = to_us(transaction.timestamp)
         fields = dict(transaction.model_copy(update={"timestamp": from_us(at)}))
         fields["id"] = canonical(transaction.id)
@@ -123,6 +146,7 @@ class Runs:
                 UUID(shown["id"]).bytes,
                 at,
                 body,
+                max_transactions=max_transactions,
                 owner=owner,
                 registered=registered,
                 attempt=attempt,
@@ -137,15 +161,26 @@ class Runs:
     async def transactions(self, keys: FlowKeys, limit: int, offset: int) -> list[Transaction]:
         """A page, newest first."""
         found, _ = await self._newest(keys, limit, offset)
-        transactions = []
+        return [transaction for _, transaction in self._decoded(keys, found)]
+
+    async def placed_transactions(self, keys: FlowKeys) -> list[tuple[EntryId, Transaction]]:
+        """All, newest first, each with its place in the stream."""
+        found, _ = await self._newest(keys, _ALL, 0)
+        return list(self._decoded(keys, found))
+
+    def _decoded(self, keys: FlowKeys, found: Sequence[_Run]) -> Iterator[tuple[EntryId, Transaction]]:
         for run in found:
             shown, _, rest = run.body.partition(b"\n")
             try:
                 fields = {**from_json(shown), **from_json(rest), "flow_id": keys.flow_id}
-                transactions.append(Transaction.model_validate(fields))
+                fields.pop("origin", None)
+                yield run.place, Transaction.model_validate(fields)
             except ValueError as error:
                 self._reader.report_corrupt(keys.transactions, str(run.place).encode(), type(error).__name__)
-        return transactions
+
+    async def transaction_bodies(self, keys: FlowKeys) -> list[bytes]:
+        """The bodies of all transactions, newest first."""
+        return [run.body for run in (await self._newest(keys, _ALL, 0))[0]]
 
     async def _newest(self, keys: FlowKeys, limit: int, offset: int) -> tuple[list[_Run], int]:
         """As :meth:`Reader.newest`: exact also when workers' clocks differ."""

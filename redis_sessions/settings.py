@@ -29,7 +29,9 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    url: SecretStr | None = Field(default=None, description="where Redis is; the README lists the schemes")
+    url: SecretStr | None = Field(
+        default=None, description="where Redis is; docs/configuration.md lists the schemes"
+    )
     username: str | None = Field(default=None, description="ACL user; overrides the URL's")
     password: SecretStr | None = Field(default=None, description="plain; overrides the URL's")
     password_file: Path | None = Field(default=None, description="file whose first line is the password")
@@ -45,6 +47,13 @@ class Settings(BaseSettings):
     prefix: str = Field(default="rs", description="first part of every key; no braces, 1 to 128 bytes")
     deadline: timedelta = Field(
         default=timedelta(seconds=5), description="how long a call may take, retries included"
+    )
+    wait_replicas: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="replicas that must have a write before it is acknowledged"
+    )
+    wait_aof: bool = Field(
+        default=False,
+        description="a write must also be on the disks of the primary and of these replicas (their AOF)",
     )
     ttl: timedelta | None = Field(
         default=None, description="a session goes this long after its last write; unset: never"
@@ -70,6 +79,7 @@ class Settings(BaseSettings):
     max_ahead: timedelta = Field(
         default=timedelta(days=1), description="how far ahead of Redis's clock a timestamp may be"
     )
+    otel: bool = Field(default=False, description="OpenTelemetry spans and metrics; needs the extra `otel`")
     feed_max_events: Annotated[int, Field(ge=1)] = Field(
         default=10_000, description="events that a flow's change feed keeps (approximately)"
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from redis_sessions.connection import open_connection
+from redis_sessions.formats import check_format
 from redis_sessions.parts import Parts
 from redis_sessions.reading import Reading
 from redis_sessions.recording import Recording
@@ -76,17 +77,31 @@ class SessionStore(Writing, Reading, Recording):
         Raises:
             ConfigurationError: the URL or a setting cannot work.
             UnsupportedServerError: the server is older than Redis 6.2.
+            UnsupportedFormatError: a later version of this package has stored the data.
+            MissingExtraError: what the URL or a setting needs is not installed.
         """
         if self._open is not None:
             return
         connection = await open_connection(self.settings)
         try:
             parts = Parts(self.settings, connection)
-            await check_server(parts.calls, parts.transport)
+            await check_server(parts.calls, parts.transport, wait_aof=self.settings.wait_aof)
+            await check_format(parts.calls, parts.transport, parts.keys)
         except BaseException:
             await connection.aclose()
             raise
         self._open = parts
+        if self.settings.otel:
+            try:
+                await self._instrument()
+            except BaseException:
+                await self.aclose()
+                raise
+
+    async def _instrument(self) -> None:
+        from redis_sessions.otel import instrument  # the extra `otel`
+
+        await instrument(self)
 
     async def aclose(self) -> None:
         """Close all connections. May be repeated."""

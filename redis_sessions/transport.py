@@ -51,16 +51,23 @@ class Transport:
         Raises:
             redis.exceptions.RedisError: the first error reply, or a failure of the connection.
         """
-        self.round_trips += 1
-        client = self._client
-        if isinstance(client, Cluster):
-            replies = await self._run_in_cluster(client, key, commands)
-        else:
-            replies = await self._run_leased(commands)
+        replies = await self.replies(key, *commands)
         for reply in replies:
             if isinstance(reply, RedisError):
                 raise reply
         return replies
+
+    async def replies(self, key: bytes, *commands: Command) -> list[Any]:
+        """As :meth:`run`, with error replies in their places.
+
+        Raises:
+            redis.exceptions.RedisError: a failure of the connection.
+        """
+        self.round_trips += 1
+        client = self._client
+        if isinstance(client, Cluster):
+            return await self._run_in_cluster(client, key, commands)
+        return await self._run_leased(commands)
 
     async def scatter(self, commands: Sequence[tuple[bytes, Command]]) -> list[Any]:
         """The replies to (key, command) pairs of any shards, in order; one round trip for each node.

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from redis_sessions import limits
-from redis_sessions.body import CorruptEntryError, encode
+from redis_sessions.body import CorruptEntryError, revise
+from redis_sessions.entries import Record, to_message
 from redis_sessions.errors import (
     MessageNotFoundError,
     SessionNotFoundError,
@@ -15,8 +16,8 @@ from redis_sessions.errors import (
 from redis_sessions.ids import canonical, draw_number
 from redis_sessions.models import Message, MessageUpdate, NewMessage, RenameResult
 from redis_sessions.parts import Opened, candidates_of, no_session
-from redis_sessions.reader import Record, to_message
-from redis_sessions.scripts import MAX_ENTRIES, StaleError
+from redis_sessions.scripting import StaleError
+from redis_sessions.scripts import MAX_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -127,6 +128,7 @@ class Writing(Opened):
         *,
         flow_id: Id | None = None,
         flows: Iterable[Id] | None = None,
+        mark_edited: bool = True,
     ) -> Message:
         """Change a message; its timestamp and place stay. Compare-and-set: no concurrent change is lost.
 
@@ -136,6 +138,8 @@ class Writing(Opened):
         Args:
             flow_id: the flow that the message is in. Without it, ``flows`` are looked through; without
                 either, all registered flows.
+            mark_edited: False for a message that is still being written: ``edit`` stays as it is unless
+                given.
 
         Returns:
             The message as it is now.
@@ -160,11 +164,13 @@ class Writing(Opened):
                 raise MessageNotFoundError(msg)
             candidates = [located.keys.flow_id]
             try:
-                return await self._apply(located, update, attempt)
+                return await self._apply(located, update, attempt, mark_edited=mark_edited)
             except StaleError:
                 attempt.check_contention("the message")
 
-    async def _apply(self, located: Located, update: MessageUpdate, attempt: Any) -> Message:
+    async def _apply(
+        self, located: Located, update: MessageUpdate, attempt: Any, *, mark_edited: bool
+    ) -> Message:
         """One try at an update. Raises StaleError when what was read is not there any more."""
         parts = self._parts
         keys, session, entry = located
@@ -177,9 +183,9 @@ class Writing(Opened):
         changes = update.model_dump(exclude_none=True, exclude={"properties", "session_id"})
         if update.properties is not None:
             changes["properties"] = update.properties
-        if update.text is not None and update.text != before.text:
+        if mark_edited and update.text is not None and update.text != before.text:
             changes["edit"] = True
-        body = limits.body_size(encode(before, changes), self.settings.max_message_bytes)
+        body = limits.body_size(revise(entry.body, before, changes), self.settings.max_message_bytes)
         target = update.session_id if update.session_id not in (None, session) else None
         after = entry._replace(body=body)
         result = to_message(keys, target or session, after)
@@ -222,7 +228,8 @@ class Writing(Opened):
         All messages of one session go in one step (up to 1,000).
 
         Args:
-            flow_id, flows: as for :meth:`update`.
+            flow_id: as for :meth:`update`.
+            flows: as for :meth:`update`.
 
         Returns:
             The ids that were there, in the order given. Unknown ids are ignored.
@@ -292,6 +299,8 @@ class Writing(Opened):
                     return 0
                 attempt.check_contention("the session")
                 continue
+            if removed.leaves_adopted:
+                await parts.appender.drop_adopted(keys, record.numbers)
             if removed.emptied is not None:
                 await parts.registry.remove(keys, removed.emptied, attempt)
             return removed.count

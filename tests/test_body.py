@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from redis_sessions import InvalidInputError, MessageUpdate, NewMessage
-from redis_sessions.body import CorruptEntryError, decode, encode, join, splice, splice_page
+from redis_sessions.body import CorruptEntryError, decode, encode, join, revise, splice, splice_page
 from redis_sessions.clock import wire_time
 from redis_sessions.ids import EntryId, draw_number, to_message_id
 from redis_sessions.projection import project_content_blocks
@@ -298,3 +298,37 @@ def test_a_decoded_message_has_the_id_of_its_place() -> None:
     body = encode(NewMessage(text="a", sender="b", sender_name="c"))
 
     assert read(body).id == to_message_id(*EntryId(US, NUMBER))
+
+
+@given(
+    message=messages,
+    changes=st.fixed_dictionaries(
+        {},
+        optional={
+            "text": words,
+            "sender": words,
+            "sender_name": words,
+            "context_id": words,
+            "category": words,
+            "edit": st.booleans(),
+            "error": st.booleans(),
+            "files": st.lists(words, max_size=2),
+            "session_metadata": objects,
+            "content_blocks": blocks,
+        },
+    ),
+)
+def test_a_revised_body_is_the_body_of_the_changed_message(message: NewMessage, changes: Any) -> None:
+    body = encode(message)
+    before = read(body)
+
+    assert revise(body, before, changes) == encode(before, changes)
+
+
+def test_a_revised_text_cannot_pass_for_the_seam() -> None:
+    body = encode(NewMessage(text="x", sender='","context_id":', sender_name='\n,"context_id":'))
+
+    revised = revise(body, read(body), {"sender": '"\n,"context_id":', "text": 'a"\n,"context_id":"b'})
+
+    assert read(revised).text == 'a"\n,"context_id":"b'
+    assert json.loads(splice(FLOW, "chat", [entry(revised)])[0] or b"")["session_id"] == "chat"

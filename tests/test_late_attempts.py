@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from redis_sessions.scripts import NAMES, source
+from redis_sessions.scripting import NAMES, source
 from tests.support import Proxy, Server
 from tests.support.talk import FLOW, dump, say, texts
 from tests.test_retries import VERBS, Verb, begin

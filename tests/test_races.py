@@ -20,7 +20,7 @@ from redis_sessions import (
     OwnerMismatchError,
     SessionNotFoundError,
 )
-from redis_sessions.scripts import source
+from redis_sessions.scripting import source
 from tests.support import Proxy, Server
 from tests.support.talk import FLOW, at, dump, keys_of, say, texts
 

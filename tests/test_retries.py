@@ -26,7 +26,7 @@ from redis_sessions import (
     SessionStore,
     StoreUnavailableError,
 )
-from redis_sessions.scripts import NAMES, source
+from redis_sessions.scripting import NAMES, source
 from tests.support import Hold, Proxy, Server, redis_server, valkey_server, wait_until
 from tests.support.talk import FLOW, dump, events_of, keys_of, say, texts
 

@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from redis_sessions.cli import info, key, messages, serve, sessions, tail
+from redis_sessions.cli import (
+    bench,
+    doctor,
+    info,
+    key,
+    messages,
+    migrate,
+    serve,
+    sessions,
+    stats,
+    tail,
+    transfer,
+)
 from redis_sessions.cli.exits import HELP, Exit
 from redis_sessions.cli.options import Deadline, Prefix, Url, Where
 from redis_sessions.cli.output import prepare_streams, report
@@ -46,7 +58,7 @@ def redis_sessions(
     ctx.obj = Where(url, prefix, deadline)
 
 
-for module in (serve, key, messages, sessions, tail, info):
+for module in (serve, key, messages, sessions, tail, info, doctor, stats, migrate, bench, transfer):
     module.register(app)
 
 

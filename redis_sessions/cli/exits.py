@@ -25,6 +25,7 @@ class Exit(IntEnum):
     CONFLICT = 4
     UNKNOWN = 5
     FAILED = 6
+    DIFFERENT = 7
     BUG = 70
     INTERRUPTED = 130
 
@@ -38,6 +39,7 @@ Exit codes:
   4    conflict: what is stored forbids it; nothing was changed
   5    unknown: the write may have happened; look before you repeat it
   6    the stored data, or this machine, does not allow it
+  7    import, export: done; what is listed is not equal on both sides
   130  interrupted (serve and tail end with 0 on Ctrl-C)
 """
 
@@ -78,6 +80,8 @@ def failures(server: str | None = None) -> Iterator[None]:
 
 
 def _hint(error: errors.RedisSessionsError, server: str | None) -> str | None:
+    if isinstance(error, errors.NotReplicatedError):
+        return "see that the replicas are up; repeating the command would do it twice"
     if isinstance(error, errors.StoreUnavailableError) and server is not None:
         return f"the store is {server}; name another with --url or REDIS_SESSIONS_URL"
     return None

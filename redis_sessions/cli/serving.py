@@ -137,6 +137,7 @@ class _Serving:
             f"data:    {where}{forgets}\n"
             f"access:  {self._who()}\n"
             f"try:     curl{key} '{example}'\n"
+            f"page:    {base}/\n"
             f"serving: {base}  (Ctrl-C stops)"
         )
 

@@ -20,14 +20,15 @@
     6  numbers       text    the session's numbers, as read; comma separated
 
   Returns  {status, …}
-    DELETED   "1" if the flow is empty now; its owner, if so; how many messages were in the session
+    DELETED   "1" if the flow is empty now; its owner, if so; how many messages were in the session; "1" if
+              adopted ids may be left (drop_adopted)
     UNKNOWN   an earlier attempt may have been carried out; the feed was trimmed since
     LATE      Redis's time in µs: this attempt came after its time; nothing changed
     MISSING   there is no such session
     MOVED     the session's numbers are not those that were read: read them again
 
   Atomicity  one shard, one step. Nothing is written that Redis refuses when it is out of memory.
-  Time       O(1), and O(adopted ids).
+  Time       O(1), and O(adopted ids), at most 1000 of each number.
 ]]
 -- @include chunks feed drop
 local log, edits, ids, sessions, aliases, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -35,7 +36,7 @@ local session, token, numbers = ARGV[1], ARGV[2], ARGV[6]
 
 local outcome, now_us, event = arrive(feed, token, ARGV[3])
 if outcome == 'DONE' then
-  return { 'DELETED', event.f, event.w, event.c }
+  return { 'DELETED', event.f, event.w, event.c, '1' }
 elseif outcome == 'UNKNOWN' then
   return { 'UNKNOWN' }
 elseif outcome == 'LATE' then
@@ -62,7 +63,7 @@ end
 local count = string.format('%.0f', redis.call('XLEN', log))
 local keys = { log = log, edits = edits, ids = ids, sessions = sessions, aliases = aliases }
 keys.builds, keys.transactions = KEYS[7], KEYS[8]
-local empty, owner = drop_session(keys, session, numbers, adopted)
+local empty, owner, left = drop_session(keys, session, numbers, adopted)
 publish(feed, events, ARGV[4], ARGV[5],
   't', token, 'e', 'delete_session', 's', session, 'n', numbers, 'c', count, 'f', empty, 'w', owner)
-return { 'DELETED', empty, owner, count }
+return { 'DELETED', empty, owner, count, left }

@@ -18,11 +18,11 @@
     4  numbers       text    the session's numbers, as read; comma separated
 
   Returns  {status, …}
-    FORGOTTEN  "1" if the flow is empty now; its owner, if so
+    FORGOTTEN  "1" if the flow is empty now; its owner, if so; "1" if adopted ids are left (drop_adopted)
     ALIVE      the session has messages, or is another one now; nothing changed
 
   Atomicity  one shard, one step. May be repeated.
-  Time       O(1), and O(adopted ids).
+  Time       O(1), and O(adopted ids), at most 1000 of each number.
 ]]
 -- @include chunks feed drop
 local log, edits, ids, sessions, aliases, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -45,9 +45,9 @@ end
 
 local keys = { log = log, edits = edits, ids = ids, sessions = sessions, aliases = aliases }
 keys.builds, keys.transactions = KEYS[7], KEYS[8]
-local empty, owner = drop_session(keys, session, numbers, adopted)
+local empty, owner, left = drop_session(keys, session, numbers, adopted)
 if record then
   publish(feed, events, ARGV[2], ARGV[3],
   'e', 'delete_session', 's', session, 'n', numbers, 'c', '0')
 end
-return { 'FORGOTTEN', empty, owner }
+return { 'FORGOTTEN', empty, owner, left }

@@ -21,6 +21,9 @@
     8  ttl_ms       int     time to live of the session; 0: leave it
     9  max_events   int     length of the feed
    10  feed_ttl_ms  int     time to live of the feed
+   11  max_edits    int     changed messages that both sessions may have
+   12  progress     text    of a merge that is under way: what STAGED answered; else empty
+   13  places       text    likewise
 
   Returns  {status, …}
     RENAMED   entries in the session; the numbers that moved
@@ -30,11 +33,15 @@
     MISSING   there is no such session
     MOVED     the old id names another session than was read: read it again
     EXPIRED   the record of the new id's session: its log has expired; forget it, then try again
+    STAGED    a step of a long merge: its progress; the records of both, but for their lateness. No message
+              has moved yet: go on with these
+    RESTAGE   what was staged does not fit any more; begin anew, without progress
+    BUSY      another merge is under way in this flow; try again in a moment
     STRAY     a key of the new name exists that no session owns
-    LIMIT     entries of both; the merge is over max_merge, or would leave over max_numbers numbers
+    LIMIT     entries of both; the merge is over max_merge or max_edits, or would leave over max_numbers numbers
 
   Atomicity  one shard, one step: no reader sees both names, or neither.
-  Time       O(numbers); O(n + m) when both exist.
+  Time       O(numbers); when both exist O(entries copied in this step), at most 500, and O(changed messages).
 ]]
 -- @include record feed life merge
 local log, edits, new_log, new_edits, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -51,8 +58,7 @@ elseif outcome == 'LATE' then
 end
 
 local events = redis.call('XLEN', feed)
-redis.call('HLEN', edits)
-redis.call('HLEN', new_edits)
+local both_edited = math.min(redis.call('HLEN', edits), redis.call('HLEN', new_edits))
 local records = redis.call('HMGET', ids, 's' .. old, 's' .. new)
 local record, new_record = records[1], records[2]
 local length, new_length = redis.call('XLEN', log), redis.call('XLEN', new_log)
@@ -77,10 +83,22 @@ if new_record then
   local new_numbers, new_lateness, new_generation = parse_record(new_record)
   numbers = new_numbers .. ',' .. numbers
   local _, commas = string.gsub(numbers, ',', '')
-  if length + new_length > tonumber(ARGV[6]) or commas + 1 > tonumber(ARGV[7]) then
+  if length + new_length > tonumber(ARGV[6]) or commas + 1 > tonumber(ARGV[7]) or both_edited > tonumber(ARGV[11]) then
     return { 'LIMIT', string.format('%.0f', length + new_length) }
   end
-  merge_logs(log, new_log, merge)
+  local places = string.format('%s|%.0f %s|%.0f', moved, generation, new_numbers, new_generation)
+  if ARGV[13] ~= '' and ARGV[13] ~= places then
+    return { 'RESTAGE' }
+  end
+  local progress, done = stage(log, new_log, merge, ARGV[12])
+  if done == 'BUSY' then
+    return { 'BUSY' }
+  elseif not progress then
+    return { 'RESTAGE' }
+  elseif not done then
+    return { 'STAGED', progress, places }
+  end
+  put_in_place(log, new_log, merge)
   merge_edits(edits, new_edits, new_log)
   score = math.max(score, tonumber(redis.call('ZSCORE', sessions, new) or 0))
   lateness, generation = math.max(lateness, new_lateness), math.max(generation, new_generation) + 1

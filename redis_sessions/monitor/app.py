@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -17,6 +17,7 @@ from redis_sessions.monitor.messages import Messages
 from redis_sessions.monitor.metrics import Metrics
 from redis_sessions.monitor.openapi import document
 from redis_sessions.monitor.page import page_routes
+from redis_sessions.monitor.params import MAX_BODY_BYTES
 from redis_sessions.monitor.sessions import Sessions
 from redis_sessions.monitor.settings import MonitorSettings
 from redis_sessions.monitor.shared import Shared
@@ -32,12 +33,58 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from redis_sessions.monitor.access import Access, Principal
+    from redis_sessions.monitor.host import Host
     from redis_sessions.monitor.rates import Rates
     from redis_sessions.store import SessionStore
 
     Endpoint = Callable[[Request, Principal], Awaitable[Response]]
 
 PREFIX = "/api/v1/monitor"
+
+
+class Operation(NamedTuple):
+    """One thing that can be asked for below :data:`PREFIX`."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+
+
+def operations(
+    store: SessionStore,
+    access: Access,
+    *,
+    settings: MonitorSettings,
+    metrics: Metrics,
+    host: Host | None = None,
+) -> list[Operation]:
+    """Langflow's endpoints, and the two beyond it that are about messages too.
+
+    In Langflow's order: of several paths that fit, the first one answers 405.
+    """
+    messages, sessions = Messages(store, access, host), Sessions(store, access, host)
+    shared, builds = Shared(store, host), Builds(store, access)
+    transactions = Transactions(store, access, host)
+    live, export = Live(store, access, metrics, settings), Export(store, access)
+    return [
+        Operation("GET", "/builds", builds.read),
+        Operation("DELETE", "/builds", builds.delete),
+        Operation("GET", "/messages/sessions", sessions.read),
+        Operation("GET", "/messages/stream", live.read),
+        Operation("GET", "/messages/export", export.read),
+        Operation("GET", "/messages", messages.read),
+        Operation("DELETE", "/messages", messages.delete),
+        Operation("PUT", "/messages/{message_id}", messages.update),
+        Operation("PATCH", "/messages/session/{old_session_id}", sessions.rename),
+        Operation("DELETE", "/messages/session/{session_id}", sessions.delete),
+        Operation("DELETE", "/messages/sessions", sessions.delete_many),
+        Operation("GET", "/messages/shared/sessions", shared.read_sessions),
+        Operation("GET", "/messages/shared", shared.read),
+        Operation("DELETE", "/messages/shared/session/{session_id}", shared.delete),
+        Operation("PUT", "/messages/shared/{message_id}", shared.update),
+        Operation("PATCH", "/messages/shared/session/{old_session_id}", shared.rename),
+        Operation("GET", "/transactions", transactions.read),
+    ]
 
 
 def monitor_app(
@@ -53,14 +100,12 @@ def monitor_app(
     """
     access = access if access is not None else OpenAccess(store)
     settings = settings if settings is not None else MonitorSettings.load()
-    messages, sessions, shared = Messages(store, access), Sessions(store, access), Shared(store)
-    builds, transactions = Builds(store, access), Transactions(store, access)
     health, metrics = Health(store), Metrics(store)
-    live, export = Live(store, access, metrics, settings), Export(store, access)
-    rates = _rates(store, settings.rate_limit)
+    rates = rates_of(store, settings.rate_limit)
 
     def route(method: str, path: str, endpoint: Endpoint) -> Route:
         async def authenticated(request: Request) -> Response:
+            request.scope[MAX_BODY_BYTES] = settings.max_body_bytes
             principal = await access.authenticate(request)
             if rates is not None:
                 await rates.check(principal)
@@ -70,37 +115,19 @@ def monitor_app(
         made.app = metrics.timed(method, PREFIX + path, made.app)
         return made
 
-    # In Langflow's order: of several paths that fit, the first one answers 405.
     routes = [
-        route("GET", "/builds", builds.read),
-        route("DELETE", "/builds", builds.delete),
-        route("GET", "/messages/sessions", sessions.read),
-        route("GET", "/messages/stream", live.read),
-        route("GET", "/messages/export", export.read),
-        route("GET", "/messages", messages.read),
-        route("DELETE", "/messages", messages.delete),
-        route("PUT", "/messages/{message_id}", messages.update),
-        route("PATCH", "/messages/session/{old_session_id}", sessions.rename),
-        route("DELETE", "/messages/session/{session_id}", sessions.delete),
-        route("DELETE", "/messages/sessions", sessions.delete_many),
-        route("GET", "/messages/shared/sessions", shared.read_sessions),
-        route("GET", "/messages/shared", shared.read),
-        route("DELETE", "/messages/shared/session/{session_id}", shared.delete),
-        route("PUT", "/messages/shared/{message_id}", shared.update),
-        route("PATCH", "/messages/shared/session/{old_session_id}", shared.rename),
-        route("GET", "/transactions", transactions.read),
+        *(route(*operation) for operation in operations(store, access, settings=settings, metrics=metrics)),
         *page_routes(store, access, route),
         ExactRoute("GET", "/health", health.alive),
         ExactRoute("GET", "/ready", health.ready),
         ExactRoute("GET", "/metrics", metrics.show),
         ExactRoute("GET", "/openapi.json", _describe),
     ]
-    app = Starlette(routes=routes, exception_handlers=HANDLERS, middleware=middleware(settings))
-    app.state.max_body_bytes = settings.max_body_bytes
-    return app
+    return Starlette(routes=routes, exception_handlers=HANDLERS, middleware=middleware(settings))
 
 
-def _rates(store: SessionStore, limit: str | None) -> Rates | None:
+def rates_of(store: SessionStore, limit: str | None) -> Rates | None:
+    """The limit of requests that the settings name; None for none."""
     if limit is None:
         return None
     from redis_sessions.monitor.rates import Rates

@@ -7,6 +7,7 @@ InvalidRequestError            422, a list of {type, loc, msg[, ctx]} without wh
 InvalidInputError              422, likewise, its text as the msg
 NotFoundError                  404
 ConflictError                  409: a merge over the limit, others were faster
+NotReplicatedError             503: the change was made, and is not safe yet
 StoreUnavailableError          503 with Retry-After; says whether the write may have happened
 any other                      500 ``Internal Server Error``, and a log entry
 =============================  ====================================================================
@@ -26,6 +27,7 @@ from redis_sessions.errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    NotReplicatedError,
     RedisSessionsError,
     StoreUnavailableError,
 )
@@ -100,6 +102,10 @@ def http_error(_: Request, error: Exception) -> Response:
 def store_error(request: Request, error: Exception) -> Response:
     """The store's errors say what happened and what to do, and hold no text and no credential."""
     match error:
+        case NotReplicatedError():
+            logger.warning("change not replicated: error=%s", error)
+            detail = "The change was made, but too few replicas have it so far; do not repeat it."
+            return JSONResponse({"detail": detail}, 503)
         case StoreUnavailableError(write_may_have_happened=maybe):
             logger.warning("store unavailable: error=%s", error)
             detail = "The session store is unavailable; nothing was changed."

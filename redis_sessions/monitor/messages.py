@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import unquote
 
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from redis_sessions.errors import MessageNotFoundError
 from redis_sessions.limits import SESSION_ID_MAX_BYTES
 from redis_sessions.monitor.access import is_virtual
+from redis_sessions.monitor.host import Host
 from redis_sessions.monitor.paging import cursor_of, entity_tag, is_fresh, next_page
 from redis_sessions.monitor.params import (
     MESSAGE_IDS,
@@ -100,9 +100,10 @@ class MessagesQuery(HistoryQuery, AnyFlowQuery):
 class Messages:
     """``/messages`` and ``/messages/{message_id}``."""
 
-    def __init__(self, store: SessionStore, access: Access) -> None:
+    def __init__(self, store: SessionStore, access: Access, host: Host | None = None) -> None:
         self._store = store
         self._access = access
+        self._host = host if host is not None else Host()
 
     async def read(self, request: Request, principal: Principal) -> Response:
         """The newest messages, ordered for display."""
@@ -115,7 +116,7 @@ class Messages:
         ):
             return messages_response([])
         if problem := query.problem():
-            if flow_id is not None and not await self._store.has_flow(flow_id):
+            if flow_id is not None and not await self._host.has_flow(self._store, flow_id):
                 return messages_response([])
             raise HTTPException(400, problem)
         headers: dict[str, str] = {}
@@ -160,12 +161,14 @@ class Messages:
         found = await self._store.get(path.message_id, flows=await self.own_flows(principal))
         if found is None or not await self._access.may(principal, found.flow_id, "write"):
             raise HTTPException(404, "Message not found")
-        check_attachments(body.files, (principal.id, found.flow_id))
+        self._host.check_attachments(body.files, (principal.id, found.flow_id))
         try:
             message = await self._store.update(path.message_id, body.to_update(), flow_id=found.flow_id)
         except MessageNotFoundError:  # deleted meanwhile
             raise HTTPException(404, "Message not found") from None
-        return json_response(read_shape(message))
+        response = json_response(read_shape(message))
+        response.background = self._host.updated(found, message)
+        return response
 
     async def delete(self, request: Request, principal: Principal) -> Response:
         """Delete messages by id; ids that are unknown or somebody else's are ignored."""
@@ -173,7 +176,14 @@ class Messages:
         message_ids = await parser.body(MESSAGE_IDS)
         parser.check()
         if message_ids:
-            await self._store.delete_messages(message_ids, flows=await self.own_flows(principal))
+            flows = await self.own_flows(principal)
+
+            async def sessions() -> set[str]:
+                found = await self._store.get_many(message_ids, flows=flows)
+                return {message.session_id for message in found if message is not None}
+
+            async with self._host.deleting_messages(principal, sessions):
+                await self._store.delete_messages(message_ids, flows=flows)
         return no_content()
 
     async def own_flows(self, principal: Principal) -> list[str]:
@@ -209,18 +219,3 @@ def could_exist(session_id: str) -> bool:
     return (
         1 <= len(session_id.encode("utf-8", "replace")) <= SESSION_ID_MAX_BYTES and "\x00" not in session_id
     )
-
-
-def check_attachments(files: Iterable[str] | None, scopes: Iterable[str]) -> None:
-    """Files are ``<scope>/<file name>``, in the caller's or the flow's own scope (Langflow 1.13).
-
-    Raises:
-        HTTPException: 400, one is not.
-    """
-    allowed = {scope.casefold() for scope in scopes}
-    for file in files or ():
-        scope, _, name = file.partition("/")
-        absolute = PurePosixPath(file).is_absolute() or PureWindowsPath(file).drive
-        unsafe = not name or ".." in name or any(char in name for char in "/\\\x00")
-        if absolute or unsafe or scope.casefold() not in allowed:
-            raise HTTPException(400, "Message attachment is outside the permitted storage scope.")

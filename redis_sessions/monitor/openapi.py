@@ -12,6 +12,7 @@ from redis_sessions.models import Properties, VertexBuild
 from redis_sessions.monitor.export import ExportQuery
 from redis_sessions.monitor.live import StreamQuery
 from redis_sessions.monitor.messages import MessagesQuery
+from redis_sessions.monitor.page.sessions import ListQuery, RenameBody, SessionQuery
 from redis_sessions.monitor.params import (
     FlowQuery,
     MessagePath,
@@ -94,6 +95,40 @@ class TransactionsPage(BaseModel):
     pages: int
 
 
+class ShownFlow(BaseModel):
+    """A flow of the caller's."""
+
+    flow_id: str = Field(examples=[_FLOW])
+    timestamp: str | None = Field(
+        description="of its last message", examples=["2026-03-01 00:00:01.250000 UTC"]
+    )
+
+
+class LastMessage(BaseModel):
+    """The beginning of a session's last message."""
+
+    id: str = Field(examples=[_ID])
+    timestamp: str = _TIME
+    sender: str = Field(examples=["User"])
+    sender_name: str = Field(examples=["User"])
+    text: str = Field(examples=["Where is my refund?"])
+
+
+class ListedSession(BaseModel):
+    """A session as the page lists it."""
+
+    session_id: str = Field(examples=["refund-4711"])
+    latest: LastMessage | None
+
+
+class Renamed(BaseModel):
+    """What a rename did."""
+
+    outcome: Literal["renamed", "merged", "unchanged"]
+    session_id: str = Field(examples=["refund-4711"])
+    messages: int = Field(examples=[12])
+
+
 class Deleted(BaseModel):
     """What a bulk delete did."""
 
@@ -128,15 +163,30 @@ class Status(BaseModel):
     status: Literal["ok", "ready", "unavailable"]
 
 
-_MODELS = (ShownMessage, ReadMessage, Builds, TransactionsPage, Deleted, Problems, Error, Status, UpdateBody)
+_MODELS = (
+    ShownMessage,
+    ReadMessage,
+    Builds,
+    TransactionsPage,
+    ShownFlow,
+    ListedSession,
+    Renamed,
+    Deleted,
+    Problems,
+    Error,
+    Status,
+    UpdateBody,
+    RenameBody,
+)
 _MESSAGES = {"type": "array", "items": {"$ref": _REF + "ShownMessage"}}
 _SESSION_IDS = {"type": "array", "items": {"type": "string"}}
 _SESSIONS_TO_DELETE = {**_SESSION_IDS, "maxItems": MAX_BULK}
 _MESSAGE_IDS = {"type": "array", "items": {"type": "string", "format": "uuid"}}
 _TEXT = {
     400: "The order, the number of sessions, an attachment or the body's encoding is not acceptable",
-    404: "Not there, or not the caller's",
+    404: "Not there, or not the caller's; and no path can name a session id that has a slash",
     409: "A merge over the limit, or others changed the same thing faster",
+    412: "There is a session with this name already, and no merge is asked for",
     413: "The body is too long",
 }
 
@@ -181,7 +231,9 @@ _OPERATIONS: dict[tuple[str, str], _Operation] = {
         queries=(RenameQuery,),
         errors=(404, 409),
     ),
-    ("delete", "/messages/session/{session_id}"): _Operation("Delete a session", path=SessionPath),
+    ("delete", "/messages/session/{session_id}"): _Operation(
+        "Delete a session", path=SessionPath, errors=(404,)
+    ),
     ("get", "/messages/shared"): _Operation(
         "The caller's messages to a shared flow", _MESSAGES, queries=(SharedMessagesQuery,), errors=(400,)
     ),
@@ -204,7 +256,7 @@ _OPERATIONS: dict[tuple[str, str], _Operation] = {
         errors=(404, 409),
     ),
     ("delete", "/messages/shared/session/{session_id}"): _Operation(
-        "Delete a session with a shared flow", path=SessionPath, queries=(SourceQuery,)
+        "Delete a session with a shared flow", path=SessionPath, queries=(SourceQuery,), errors=(404,)
     ),
     ("get", "/messages/stream"): _Operation(
         "A flow's changes as server-sent events",
@@ -226,6 +278,30 @@ _OPERATIONS: dict[tuple[str, str], _Operation] = {
         "Component runs, newest first", _ref(TransactionsPage), queries=(FlowQuery, PageQuery)
     ),
 }
+
+
+_OPERATIONS |= {
+    ("get", "/flows"): _Operation(
+        "The caller's flows, newest activity first", {"type": "array", "items": _ref(ShownFlow)}
+    ),
+    ("get", "/page/sessions"): _Operation(
+        "A flow's sessions, newest first, each with its last message",
+        {"type": "array", "items": _ref(ListedSession)},
+        queries=(ListQuery,),
+        errors=(404,),
+    ),
+    ("patch", "/page/session"): _Operation(
+        "Rename a session of one flow; merge it only if that is asked for",
+        _ref(Renamed),
+        queries=(SessionQuery,),
+        body=_ref(RenameBody),
+        errors=(404, 409, 412),
+    ),
+    ("delete", "/page/session"): _Operation(
+        "Delete a session of one flow", queries=(SessionQuery,), errors=(404,)
+    ),
+}
+"""What the session page needs beyond the others."""
 
 
 def document(prefix: str) -> dict[str, Any]:

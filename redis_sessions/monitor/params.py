@@ -40,6 +40,8 @@ DEFAULT_LIMIT = 100
 MAX_LIMIT = 200
 MAX_OFFSET = 2**31
 """An offset beyond it finds nothing: no session is that long."""
+MAX_BODY_BYTES = "redis_sessions.max_body_bytes"
+"""In a request's scope: how long its body may be."""
 _END_USERS = uuid5(NAMESPACE_DNS, "end-user.serving.langflow.ai")
 
 
@@ -190,7 +192,7 @@ class Parser:
 
     async def _read(self) -> bytes:
         """The body, read no further than it may be long. Raises HTTPException 413."""
-        most: int = self._request.app.state.max_body_bytes
+        most: int = self._request.scope[MAX_BODY_BYTES]
         announced = self._request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > most:
             raise _too_large(most)

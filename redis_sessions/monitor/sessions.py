@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from redis_sessions.errors import SessionNotFoundError
 from redis_sessions.monitor.access import is_virtual
+from redis_sessions.monitor.host import Host
 from redis_sessions.monitor.messages import could_exist
 from redis_sessions.monitor.params import (
     SESSION_IDS,
@@ -40,9 +41,10 @@ class SessionsQuery(Window, AnyFlowQuery):
 class Sessions:
     """``/messages/sessions`` and ``/messages/session/{session_id}``."""
 
-    def __init__(self, store: SessionStore, access: Access) -> None:
+    def __init__(self, store: SessionStore, access: Access, host: Host | None = None) -> None:
         self._store = store
         self._access = access
+        self._host = host if host is not None else Host()
 
     async def read(self, request: Request, principal: Principal) -> Response:
         """Session ids, newest activity first."""
@@ -66,7 +68,7 @@ class Sessions:
         path, query = parser.path(RenamePath), parser.query(RenameQuery)
         parser.check()
         old = path.old_session_id
-        flows = [flow for flow, _ in await self._find([old], principal)]
+        flows = [flow for flow, _ in await self._find(_possible([old]), principal)]
         return messages_response(await rename(self._store, flows, old, query.new_session_id))
 
     async def delete(self, request: Request, principal: Principal) -> Response:
@@ -74,8 +76,11 @@ class Sessions:
         parser = Parser(request)
         path = parser.path(SessionPath)
         parser.check()
-        for flow, session_id in await self._find([path.session_id], principal):
-            await self._store.delete_session(flow, session_id)
+        if possible := _possible([path.session_id]):
+            found = await self._find(possible, principal)
+            async with self._host.deleting_sessions(principal, possible):
+                for flow, session_id in found:
+                    await self._store.delete_session(flow, session_id)
         return no_content()
 
     async def delete_many(self, request: Request, principal: Principal) -> Response:
@@ -87,10 +92,14 @@ class Sessions:
             raise HTTPException(
                 400, f"Cannot delete more than {MAX_BULK} sessions at once. Please batch your requests."
             )
-        gone = set()
-        for flow, session_id in await self._find(session_ids, principal):
-            if await self._store.delete_session(flow, session_id):
-                gone.add(session_id)
+        gone: set[str] = set()
+        if possible := _possible(session_ids):
+            found = await self._find(possible, principal)
+            async with self._host.deleting_sessions(principal, possible) as known:
+                gone.update(known)
+                for flow, session_id in found:
+                    if await self._store.delete_session(flow, session_id):
+                        gone.add(session_id)
         count = len(gone)
         text = "No sessions to delete"
         if count:
@@ -100,12 +109,15 @@ class Sessions:
     async def _own_flows(self, principal: Principal) -> list[str]:
         return [flow for flow in await self._access.flows(principal) if not is_virtual(flow)]
 
-    async def _find(self, session_ids: Iterable[str], principal: Principal) -> list[tuple[str, str]]:
+    async def _find(self, session_ids: Sequence[str], principal: Principal) -> list[tuple[str, str]]:
         """(flow, session) of the caller's that have one of these ids."""
-        possible = [session_id for session_id in session_ids if could_exist(session_id)]
-        if not possible:
+        if not session_ids:
             return []
-        return await self._store.find_sessions(possible, await self._own_flows(principal))
+        return await self._store.find_sessions(session_ids, await self._own_flows(principal))
+
+
+def _possible(session_ids: Iterable[str]) -> list[str]:
+    return [session_id for session_id in session_ids if could_exist(session_id)]
 
 
 async def rename(store: SessionStore, flows: Sequence[str], old: str, new: str) -> list[bytes]:

@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 
 from redis_sessions.errors import MessageNotFoundError
 from redis_sessions.monitor.access import virtual_flow_id
-from redis_sessions.monitor.messages import HistoryQuery, check_attachments, could_exist, newest
+from redis_sessions.monitor.host import Host
+from redis_sessions.monitor.messages import HistoryQuery, could_exist, newest
 from redis_sessions.monitor.params import (
     UPDATE_BODY,
     MessagePath,
@@ -51,8 +52,9 @@ class SharedSessionsQuery(Window, SourceQuery):
 class Shared:
     """``/messages/shared…``: what the caller said to the flow ``source_flow_id``."""
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: SessionStore, host: Host | None = None) -> None:
         self._store = store
+        self._host = host if host is not None else Host()
 
     async def read(self, request: Request, principal: Principal) -> Response:
         """The newest messages, ordered for display."""
@@ -82,7 +84,7 @@ class Shared:
         flow = virtual_flow_id(principal, query.source_flow_id)
         if await self._store.get(path.message_id, flow_id=flow) is None:
             raise HTTPException(404, "Message not found")
-        check_attachments(body.files, (principal.id, flow, str(query.source_flow_id)))
+        self._host.check_attachments(body.files, (principal.id, flow, str(query.source_flow_id)))
         try:
             message = await self._store.update(path.message_id, body.to_update(), flow_id=flow)
         except MessageNotFoundError:  # deleted meanwhile

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from redis_sessions.monitor.access import is_virtual
+from redis_sessions.monitor.host import Host
 from redis_sessions.monitor.params import MAX_OFFSET, FlowQuery, Parser
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ class PageQuery(BaseModel):
 class Transactions:
     """``/transactions``. A flow that is not the caller's has none."""
 
-    def __init__(self, store: SessionStore, access: Access) -> None:
+    def __init__(self, store: SessionStore, access: Access, host: Host | None = None) -> None:
         self._store = store
         self._access = access
+        self._host = host if host is not None else Host()
 
     async def read(self, request: Request, principal: Principal) -> Response:
         """A page, newest first."""
@@ -48,7 +50,7 @@ class Transactions:
             return _page([], 0, 1, size)
         offset = min((page - 1) * size, MAX_OFFSET)
         items, total = await self._store.transactions_json(flow_id, limit=size, offset=offset)
-        if not total and not await self._store.has_flow(flow_id):
+        if not total and not await self._host.has_flow(self._store, flow_id):
             return _page([], 0, 1, size)
         return _page(items, total, page, size)
 

@@ -72,9 +72,9 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text.removesuffix(" UTC") + "+00:00")
 
 
-async def seed_messages(store: SessionStore) -> None:
+async def seed_messages(store: SessionStore, *, owner: str = USER) -> None:
     """The messages that the recording began with, under their ids."""
-    plain = {"sender": "User", "sender_name": "User", "owner": USER}
+    plain = {"sender": "User", "sender_name": "User", "owner": owner}
     await store.append(
         FLOW,
         id="45880ffa-9908-492c-8f58-777840c875a5",
@@ -91,8 +91,8 @@ async def seed_messages(store: SessionStore) -> None:
         text="full",
         sender="Machine",
         sender_name="AI",
-        owner=USER,
-        user_id=USER,
+        owner=owner,
+        user_id=owner,
         run_id="add643f0-f40a-4086-8d8a-9f6a78708cff",
         context_id="ctx",
         files=[f"{FLOW}/a.png"],
@@ -124,16 +124,16 @@ async def seed_messages(store: SessionStore) -> None:
         )
 
 
-async def seed_bulk(store: SessionStore) -> None:
+async def seed_bulk(store: SessionStore, *, owner: str = USER) -> None:
     for session in ("p", "q", "r"):
         await store.append(
-            FLOW, session_id=PREFIX + session, text="x", sender="User", sender_name="User", owner=USER
+            FLOW, session_id=PREFIX + session, text="x", sender="User", sender_name="User", owner=owner
         )
 
 
-async def seed_shared(store: SessionStore) -> None:
+async def seed_shared(store: SessionStore, *, flow: str = VIRTUAL_FLOW) -> None:
     await store.append(
-        VIRTUAL_FLOW,
+        flow,
         id="0018c7e2-454a-46af-8d05-41f69ff58997",
         timestamp=at("2026-01-02 03:04:05.678901 UTC"),
         session_id=f"{PREFIX}sh",

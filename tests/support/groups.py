@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 from redis.exceptions import RedisError
 
-from tests.support.servers import HOST, Server, credentials, valkey_sentinel, valkey_server
+from tests.support.servers import HOST, Server, a_sentinel, a_server, credentials
 from tests.support.waiting import poll
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class ValkeyCluster(Group):
         try:
             info = node.client().execute_command("CLUSTER INFO")
             peers = node.client().execute_command("CLUSTER NODES")
-            linked = node not in self.replicas or _is_in_step(node)
+            linked = node.client().info("replication")["role"] == "master" or _is_in_step(node)
         except RedisError:
             return False
         return (
@@ -151,8 +151,10 @@ class SentinelTrio(Group):
 
 
 @contextlib.contextmanager
-def valkey_cluster(primaries: int = 3, replicas: int = 0, **conf: Any) -> Iterator[ValkeyCluster]:
-    """A Valkey cluster with ``replicas`` replicas for each of its primaries, complete and known to all."""
+def valkey_cluster(
+    primaries: int = 3, replicas: int = 0, *, kind: str = "valkey", **conf: Any
+) -> Iterator[ValkeyCluster]:
+    """A cluster with ``replicas`` replicas for each of its primaries, complete and known to all."""
     conf = {
         "cluster_enabled": True,
         "cluster_announce_ip": HOST,
@@ -163,7 +165,7 @@ def valkey_cluster(primaries: int = 3, replicas: int = 0, **conf: Any) -> Iterat
         **conf,
     }
     with contextlib.ExitStack() as stack:
-        nodes = [stack.enter_context(valkey_server(**conf)) for _ in range(primaries * (1 + replicas))]
+        nodes = [stack.enter_context(a_server(kind, **conf)) for _ in range(primaries * (1 + replicas))]
         cluster = ValkeyCluster(nodes[:primaries], nodes[primaries:])
         stack.callback(cluster.close)
         for number, node in enumerate(nodes):
@@ -192,20 +194,21 @@ def _replicates(node: Server, primary: bytes) -> bool:
 def sentinel_trio(
     service: str = "sessions",
     *,
+    kind: str = "valkey",
     down_after_ms: int = 1000,
     sentinel_password: str | None = None,
     **conf: Any,
 ) -> Iterator[SentinelTrio]:
-    """A Valkey primary with two replicas, watched by three Sentinels that agree.
+    """A primary with two replicas, watched by three Sentinels that agree; all of ``kind``, Valkey.
 
     ``conf`` is for the data servers; a ``requirepass`` in it is told to replicas and Sentinels too.
     """
     password = conf.get("requirepass")
     conf = {"repl_diskless_sync_delay": 0, **({"masterauth": password} if password else {}), **conf}
     with contextlib.ExitStack() as stack:
-        primary = stack.enter_context(valkey_server(**conf))
+        primary = stack.enter_context(a_server(kind, **conf))
         replicas = [
-            stack.enter_context(valkey_server(replicaof=(HOST, primary.port), **conf)) for _ in range(2)
+            stack.enter_context(a_server(kind, replicaof=(HOST, primary.port), **conf)) for _ in range(2)
         ]
         for replica in replicas:
             poll(partial(_is_in_step, replica), timeout=30)
@@ -219,7 +222,7 @@ def sentinel_trio(
         if sentinel_password:
             settings.append(("sentinel-pass", sentinel_password))
         access = {"requirepass": sentinel_password} if sentinel_password else {}
-        sentinels = [stack.enter_context(valkey_sentinel(sentinel=settings, **access)) for _ in range(3)]
+        sentinels = [stack.enter_context(a_sentinel(kind, sentinel=settings, **access)) for _ in range(3)]
         trio = SentinelTrio([primary, *replicas], sentinels, service)
         trio.wait_until_ok()
         yield trio

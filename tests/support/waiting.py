@@ -49,3 +49,8 @@ def poll(predicate: Callable[[], T], timeout: float = 10, *, interval: float = 0
 def _gave_up(predicate: Callable[..., object], timeout: float, result: object) -> str:
     name = getattr(predicate, "__qualname__", repr(predicate))
     return f"{name} was not true within {timeout} s; it last gave {result!r}"
+
+
+async def pause_for(seconds: float) -> None:
+    """Let time pass: for a load that is to be no faster than this, and for faults that last."""
+    await asyncio.sleep(seconds)

@@ -33,6 +33,12 @@ local function arrive(feed, token, arrival)
         found[event[2][i]] = event[2][i + 1]
       end
       if found.t == token then
+        -- A write that changes nothing: WAIT behind it waits for the earlier attempt's, and a replica, which
+        -- may not know what its new primary has lost, refuses.
+        local ttl_ms = redis.call('PTTL', feed)
+        if ttl_ms > 0 then
+          redis.call('PEXPIRE', feed, ttl_ms)
+        end
         return 'DONE', now_us, found
       elseif found.o then
         return 'FRESH', now_us

@@ -1,23 +1,23 @@
--- merge_logs puts two logs together under new_log, entries interleaved by id, in steps of 100 so that
--- neither is ever in Lua's memory whole. It builds in `merge`, a key of its own: the first write is XADD
--- there, and a refusal (out of memory) has changed nothing. The clock of the result is the later one.
-local function merge_logs(log, new_log, merge)
-  local ttl = math.max(redis.call('PTTL', log), redis.call('PTTL', new_log))
-  local endless = redis.call('PTTL', log) < 0 or redis.call('PTTL', new_log) < 0
-  local latest = { 0, 0 }
+-- A merge of long sessions is built in `merge`, a key of its own, in steps that keep nobody waiting; the last one
+-- puts it in place. `progress` is what the step before told: "<entries staged>,<last of log>,<last of new_log>";
+-- empty at first. What does not fit it any more is begun anew: it expired, it was lost with a primary, or a late
+-- message came in between what is staged. One merge at a time has the key; one that was given up frees it in 2 s.
+--
+-- stage copies entries, interleaved by id, at most 500 and some 4 MB in a step, 100 in Lua's memory at a time.
+-- Returns the progress, and whether all entries are staged; or nil and what there is to do. The first write is
+-- XADD to `merge`: a refusal (out of memory) has changed nothing.
+local function stage(log, new_log, merge, progress)
+  local staged, ends = 0, { '', '' }
+  if progress ~= '' then
+    local count, a, b = string.match(progress, '^(%d+),([%d-]*),([%d-]*)$')
+    staged, ends = tonumber(count), { a, b }
+  end
+  if redis.call('XLEN', merge) ~= staged then
+    return nil, staged == 0 and 'BUSY' or 'RESTAGE'
+  end
   local sources = {}
   for i, key in ipairs({ log, new_log }) do
-    local info = redis.call('XINFO', 'STREAM', key)
-    for j = 1, #info, 2 do
-      if info[j] == 'last-generated-id' then
-        local us, seq = string.match(info[j + 1], '^(%d+)-(%d+)$')
-        us, seq = tonumber(us), tonumber(seq)
-        if us > latest[1] or (us == latest[1] and seq > latest[2]) then
-          latest = { us, seq }
-        end
-      end
-    end
-    sources[i] = { key = key, from = '-', at = 1, page = {} }
+    sources[i] = { key = key, from = ends[i] == '' and '-' or '(' .. ends[i], at = 1, page = {} }
   end
   local function head(source)
     if source.at > #source.page and source.from then
@@ -32,21 +32,57 @@ local function merge_logs(log, new_log, merge)
     end
     return entry
   end
-  if redis.call('EXISTS', merge) == 1 then
-    redis.call('UNLINK', merge)
+  local function is_before(a, b)
+    return a.us < b.us or (a.us == b.us and a.seq < b.seq)
   end
-  while true do
+  local copied, bytes = 0, 0
+  while copied < 500 and bytes < 4000000 do
     local a, b = head(sources[1]), head(sources[2])
-    local take = 1
-    if not a or (b and (b.us < a.us or (b.us == a.us and b.seq < a.seq))) then
-      take = 2
-    end
+    local take = (not a or (b and is_before(b, a))) and 2 or 1
     local entry = take == 1 and a or b
     if not entry then
       break
     end
+    if copied == 0 and staged > 0 then
+      -- Another merge may have staged as many since: the ids tell them apart.
+      local last = redis.call('XREVRANGE', merge, '+', '-', 'COUNT', 1)[1][1]
+      local us, seq = string.match(last, '^(%d+)-(%d+)$')
+      if last ~= ends[1] and last ~= ends[2] then
+        return nil, 'RESTAGE'
+      elseif not is_before({ us = tonumber(us), seq = tonumber(seq) }, entry) then
+        redis.call('UNLINK', merge)
+        return nil, 'RESTAGE'
+      end
+    end
     redis.call('XADD', merge, entry[1], unpack(entry[2]))
     sources[take].at = sources[take].at + 1
+    ends[take] = entry[1]
+    copied = copied + 1
+    for _, value in ipairs(entry[2]) do
+      bytes = bytes + #value
+    end
+  end
+  redis.call('PEXPIRE', merge, 2000)
+  local done = not head(sources[1]) and not head(sources[2])
+  return string.format('%.0f,%s,%s', staged + copied, ends[1], ends[2]), done
+end
+
+-- put_in_place makes `merge`, which has all entries, the new log. The clock of the result is the later one.
+local function put_in_place(log, new_log, merge)
+  local ttl = math.max(redis.call('PTTL', log), redis.call('PTTL', new_log))
+  local endless = redis.call('PTTL', log) < 0 or redis.call('PTTL', new_log) < 0
+  local latest = { 0, 0 }
+  for _, key in ipairs({ log, new_log }) do
+    local info = redis.call('XINFO', 'STREAM', key)
+    for j = 1, #info, 2 do
+      if info[j] == 'last-generated-id' then
+        local us, seq = string.match(info[j + 1], '^(%d+)-(%d+)$')
+        us, seq = tonumber(us), tonumber(seq)
+        if us > latest[1] or (us == latest[1] and seq > latest[2]) then
+          latest = { us, seq }
+        end
+      end
+    end
   end
   local clock = string.format('%.0f-%.0f', latest[1], latest[2])
   if redis.call('XREVRANGE', merge, '+', '-', 'COUNT', 1)[1][1] ~= clock then
@@ -55,23 +91,33 @@ local function merge_logs(log, new_log, merge)
   end
   redis.call('UNLINK', log, new_log)
   redis.call('RENAME', merge, new_log)
-  if not endless then
+  if endless then
+    redis.call('PERSIST', new_log)
+  else
     redis.call('PEXPIRE', new_log, ttl)
   end
 end
 
+-- The fewer are copied to the more; their fields are different entries.
 local function merge_edits(edits, new_edits, new_log)
-  local fields = redis.call('HKEYS', edits)
+  local from, to = edits, new_edits
+  if redis.call('HLEN', edits) > redis.call('HLEN', new_edits) then
+    from, to = new_edits, edits
+  end
+  local fields = redis.call('HKEYS', from)
   for first = 1, #fields, 100 do
     local some = { unpack(fields, first, math.min(first + 99, #fields)) }
-    local values, pairs = redis.call('HMGET', edits, unpack(some)), {}
+    local values, pairs = redis.call('HMGET', from, unpack(some)), {}
     for i, field in ipairs(some) do
       pairs[#pairs + 1] = field
       pairs[#pairs + 1] = values[i]
     end
-    redis.call('HSET', new_edits, unpack(pairs))
+    redis.call('HSET', to, unpack(pairs))
   end
-  redis.call('UNLINK', edits)
+  redis.call('UNLINK', from)
+  if to == edits and redis.call('EXISTS', edits) == 1 then
+    redis.call('RENAME', edits, new_edits)
+  end
   if redis.call('PTTL', new_log) < 0 then
     redis.call('PERSIST', new_edits)
   end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, StrictBool, TypeAdapter
 from starlette.exceptions import HTTPException
 
 from redis_sessions.monitor.access import is_virtual, visible_flow
@@ -42,7 +42,7 @@ class RenameBody(BaseModel):
     """What it is to be called; ``merge``: also when there is such a session already."""
 
     new_session_id: SessionId
-    merge: bool = False
+    merge: StrictBool = False
 
 
 RENAME_BODY = TypeAdapter(RenameBody)

@@ -1,0 +1,193 @@
+"""One round: a deployment, four workers, disturbances one after the other, and the checker's verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from redis_sessions import SessionStore
+from tests.faults.checker import Verdict, check, longest_gap
+from tests.faults.disturbances import settle
+from tests.faults.finals import read_finals
+from tests.faults.record import read_record
+from tests.support import reaper
+from tests.support.waiting import pause_for
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from tests.faults.disturbances import Disturbance
+    from tests.faults.topologies import Deployment
+
+ROOT = Path(__file__).parents[2]
+WORKERS = 4
+TASKS = 8
+CALM = 0.7
+"""Seconds of undisturbed load before, between and after disturbances."""
+RESUME = 1.0
+"""Seconds after the end of a disturbance by which writes have resumed."""
+
+
+class Worker:
+    """A process of the load."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._config = config
+        self._generation = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._generation += 1
+        name = f"{self._config['name']}-{self._generation}"
+        config = self._config | {"name": name, "seed": self._config["seed"] + 1_000 * self._generation}
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith("REDIS_SESSIONS_")
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.worker", json.dumps(config)],
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
+        )
+        reaper.tell("started", self._process.pid)
+
+    async def ready(self) -> None:
+        process = self._running
+        assert process.stdout is not None
+        line = await asyncio.to_thread(process.stdout.readline)
+        if line != b"ready\n":
+            raise RuntimeError(f"the worker ended with {process.wait()} before it was ready")
+
+    async def replace(self) -> None:
+        """kill -9, and another in its place."""
+        self._end(signal.SIGKILL)
+        self.start()
+        await self.ready()
+
+    async def stop(self, timeout: float = 20) -> int:  # noqa: ASYNC109
+        """Let it finish its calls; its exit code."""
+        process = self._running
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.wait, timeout)
+        return self._end(signal.SIGKILL)
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._end(signal.SIGKILL)
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def _end(self, number: signal.Signals) -> int:
+        process = self._running
+        if process.poll() is None:
+            process.send_signal(number)
+        code = process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+        reaper.tell("ended", process.pid)
+        self._process = None
+        return code
+
+
+@dataclass
+class Report:
+    """What came of a round. ``outages``: of each disturbance, how long it and the pause in writes lasted."""
+
+    seed: int
+    verdict: Verdict
+    exits: list[int] = field(default_factory=list)
+    outages: list[tuple[str, float, float]] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        """All that is wrong, but for how soon writes resumed."""
+        exits = [f"a worker ended with {code}" for code in self.exits if code != 0]
+        return self.verdict.complaints + exits
+
+    def __str__(self) -> str:
+        verdict = self.verdict
+        outages = ", ".join(f"{name} {fault:.1f} s/{gap:.1f} s" for name, fault, gap in self.outages)
+        return (
+            f"seed {self.seed}: {verdict.calls} calls, {verdict.acknowledged} writes acknowledged, "
+            f"{verdict.unknown} unknown, {verdict.reads} reads ({verdict.unsettled_reads} unsettled), "
+            f"{len(self.problems)} problems; disturbed/without writes: {outages}"
+        )
+
+
+async def play(
+    deployment: Deployment,
+    disturbances: Sequence[Disturbance],
+    folder: Path,
+    seed: int,
+    *,
+    workers: int = WORKERS,
+    tasks: int = TASKS,
+    pause: float = 0.05,
+) -> Report:
+    """Play one round on fresh flows. All randomness comes from ``seed``."""
+    chance = random.Random(seed)
+    flows = deployment.draw_flows(chance)
+    clocks = next((each.clocks for each in disturbances if len(each.clocks) > 1), (0.0,))
+    team = [
+        Worker(
+            {
+                "name": f"w{number}",
+                "url": deployment.url,
+                "options": deployment.options,
+                "flows": flows,
+                "seed": chance.getrandbits(32),
+                "clock_off": clocks[number % len(clocks)],
+                "pause": pause,
+                "tasks": tasks,
+                "record": str(folder / f"{seed}-{number}"),
+            }
+        )
+        for number in range(workers)
+    ]
+    spans: list[tuple[Disturbance, float, float, float]] = []
+    async with _running(team):
+        await pause_for(CALM)
+        for disturbance in disturbances:
+            await settle(deployment)
+            started = time.monotonic()
+            lasted = await disturbance.act(deployment, team, flows)
+            await pause_for(CALM + RESUME)
+            spans.append((disturbance, started, lasted, time.monotonic()))
+        exits = await asyncio.gather(*(worker.stop() for worker in team))
+    paths = [folder / f"{seed}-{number}" for number in range(workers)]
+    calls = await asyncio.to_thread(read_record, paths)
+    async with SessionStore.from_url(deployment.direct_url, **deployment.admin_options) as store:
+        finals = await read_finals(store, flows)
+    unsettled = [(start, end) for disturbance, start, _, end in spans if disturbance.unsettles]
+    verdict = await asyncio.to_thread(check, calls, finals, unsettled)
+    outages = [
+        (each.name, lasted, max(longest_gap(calls, flow, start, end) for flow in flows))
+        for each, start, lasted, end in spans
+    ]
+    return Report(seed, verdict, list(exits), outages)
+
+
+@contextlib.asynccontextmanager
+async def _running(team: Sequence[Worker]) -> AsyncIterator[None]:
+    try:
+        for worker in team:
+            worker.start()
+        await asyncio.gather(*(worker.ready() for worker in team))
+        yield
+    finally:
+        for worker in team:
+            worker.close()

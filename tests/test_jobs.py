@@ -1,0 +1,191 @@
+"""Builds by their job, what is removed of builds and transactions, and deletions that are under way."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from redis_sessions import InvalidInputError, Transaction, VertexBuild
+
+if TYPE_CHECKING:
+    from redis_sessions import SessionStore
+    from tests.conftest import Backend
+
+FLOW = "a-flow"
+BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def build(vertex: str, second: int, job: str | None = None, **fields: Any) -> VertexBuild:
+    values = {"id": vertex, "valid": True, "flow_id": FLOW, "job_id": job, **fields}
+    name = uuid.uuid5(uuid.NAMESPACE_OID, f"{vertex} {job} {second}")
+    return VertexBuild(timestamp=BEGIN + timedelta(seconds=second), build_id=str(name), **values)
+
+
+def run(second: int, **fields: Any) -> Transaction:
+    values = {"vertex_id": "v", "status": "success", "flow_id": FLOW, **fields}
+    return Transaction(timestamp=BEGIN + timedelta(seconds=second), **values)
+
+
+async def test_builds_of_earlier_jobs_are_found_by_their_job(store: SessionStore) -> None:
+    one = [build("a", 1, "job-1"), build("b", 2, "job-1")]
+    two = [build("a", 3, "job-2"), build("b\x01 7", 4, "job-2")]
+    for each in [*one, *two]:
+        assert await store.put_build(each)
+
+    assert await store.builds(FLOW) == [one[1], *two]
+    assert await store.job_builds(FLOW, "job-1") == one
+    assert await store.job_builds(FLOW, "job-2") == two
+    assert await store.job_builds(FLOW, "job") == []
+    assert await store.job_builds("another", "job-1") == []
+
+
+async def test_of_a_vertex_a_job_has_its_latest_build(store: SessionStore) -> None:
+    for each in [build("a", 1, "j"), build("a", 2, "j"), build("a", 3, "k"), build("a", 4, "j")]:
+        await store.put_build(each)
+
+    assert await store.job_builds(FLOW, "j") == [build("a", 4, "j")]
+    assert await store.job_builds(FLOW, "k") == [build("a", 3, "k")]
+
+
+async def test_a_build_that_comes_late_is_kept_for_its_job_only(store: SessionStore) -> None:
+    await store.put_build(build("a", 5, "new"))
+
+    assert not await store.put_build(build("a", 3, "old"))
+    assert not await store.put_build(build("a", 3, "old"))
+    assert not await store.put_build(build("a", 2, "old"))
+    assert not await store.put_build(build("a", 4))
+    assert await store.builds(FLOW) == [build("a", 5, "new")]
+    assert await store.job_builds(FLOW, "old") == [build("a", 3, "old")]
+
+
+async def test_what_no_job_built_is_not_kept_when_the_next_build_comes(store: SessionStore) -> None:
+    await store.put_build(build("a", 1, "j"))
+    await store.put_build(build("a", 2))
+    await store.put_build(build("a", 3, "k"))
+
+    assert await store.job_builds(FLOW, "j") == [build("a", 1, "j")]
+    assert await store.delete_job_builds(FLOW, ["j", "k"]) == 2
+    assert await store.builds(FLOW) == []
+
+
+async def test_a_vertex_keeps_no_more_builds_than_it_may(store: SessionStore) -> None:
+    for second in [1, 3, 2, 5, 4]:
+        await store.put_build(build("a", second, f"job-{second}"), per_vertex=3)
+
+    kept = [bool(await store.job_builds(FLOW, f"job-{second}")) for second in range(1, 6)]
+    assert kept == [False, False, True, True, True]
+
+
+async def test_a_flow_keeps_no_more_builds_than_it_may_and_each_vertex_its_latest(
+    store: SessionStore,
+) -> None:
+    for second in range(8):
+        await store.put_build(build("ab"[second % 2], second, f"job-{second}"), max_builds=5)
+
+    kept = [bool(await store.job_builds(FLOW, f"job-{second}")) for second in range(8)]
+    assert kept == [False] * 3 + [True] * 5
+    for number in range(6):
+        await store.put_build(build(f"v{number}", 100 + number, "last"), max_builds=5)
+    assert [one.id for one in await store.builds(FLOW)] == [f"v{number}" for number in range(1, 6)]
+
+
+async def test_when_a_jobs_builds_go_those_before_them_are_the_latest_again(
+    store: SessionStore, backend: Backend
+) -> None:
+    for job, second in (("j", 1), ("k", 2), ("l", 3)):
+        await store.put_build(build("a", second, job), owner="me")
+    await store.put_build(build("b", 4, "l"))
+
+    assert await store.delete_job_builds(FLOW, ["l", "unknown"]) == 2
+    assert await store.builds(FLOW) == [build("a", 2, "k")]
+    assert await store.job_builds(FLOW, "j") == [build("a", 1, "j")]
+    assert await store.delete_job_builds(FLOW, ["l"]) == 0
+    assert await store.delete_job_builds(FLOW, ["j", "k"]) == 2
+    assert await store.flows() == []
+    assert await backend.keys(store) == []
+
+
+async def test_deleting_builds_or_the_flow_takes_those_of_earlier_jobs_along(
+    store: SessionStore, backend: Backend
+) -> None:
+    for delete in (store.delete_builds, store.delete_flow):
+        await store.put_build(build("a", 1, "j"))
+        await store.put_build(build("a", 2, "k"))
+        await delete(FLOW)
+        assert await backend.keys(store) == []
+
+
+async def test_of_all_flows_together_the_ones_that_built_last_keep_their_builds(store: SessionStore) -> None:
+    for flow, second in (("old", 1), ("new", 3), ("middle", 2)):
+        for vertex in "abc":
+            await store.put_build(build(vertex, second, flow, flow_id=flow))
+    await store.put_build(build("a", 4, "again", flow_id="new"))
+
+    assert await store.trim_builds(10) == 0
+    assert await store.trim_builds(9) == 3
+    assert [len(await store.builds(flow)) for flow in ("old", "middle", "new")] == [0, 3, 3]
+    assert await store.trim_builds(1) == 3
+    assert [len(await store.builds(flow)) for flow in ("old", "middle", "new")] == [0, 0, 3]
+
+
+async def test_a_flow_keeps_as_many_transactions_as_the_call_says(store: SessionStore) -> None:
+    for second in range(5):
+        await store.add_transaction(run(second), max_transactions=3)
+
+    assert [one.timestamp.second for one in await store.transactions(FLOW)] == [4, 3, 2]
+
+
+async def test_chosen_transactions_are_deleted_and_with_the_last_one_the_flow(
+    store: SessionStore, backend: Backend
+) -> None:
+    ann, bob = str(uuid.uuid4()), str(uuid.uuid4())
+    for second in range(5):
+        await store.add_transaction(run(second, user_id=ann if second % 2 else bob), owner="me")
+
+    assert await store.delete_transactions(FLOW, lambda one: one.user_id == ann) == 2
+    assert await store.delete_transactions(FLOW, lambda one: one.user_id == ann) == 0
+    assert {one.user_id for one in await store.transactions(FLOW)} == {bob}
+    assert await store.delete_transactions(FLOW, lambda one: True) == 3
+    assert await store.flows() == await store.flows(owner="me") == []
+    assert await backend.keys(store) == []
+
+
+async def test_a_flow_with_sessions_stays_when_its_last_transaction_goes(store: SessionStore) -> None:
+    await store.append(FLOW, text="x", sender="U", sender_name="A", owner="me")
+    await store.add_transaction(run(1))
+    await store.delete_transactions(FLOW, lambda one: True)
+
+    assert await store.owner(FLOW) == "me"
+
+
+async def test_deletions_under_way_are_noted_until_they_end(store: SessionStore) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    await store.begin_deletion("one")
+    await store.begin_deletion("two")
+    await store.begin_deletion("two")
+
+    noted = dict(await store.deletions())
+    assert sorted(noted) == ["one", "two"]
+    assert all(before < at <= datetime.now(UTC) + timedelta(seconds=1) for at in noted.values())
+    await store.end_deletion("one")
+    await store.end_deletion("one")
+    assert [flow for flow, _ in await store.deletions()] == ["two"]
+    assert await store.flows() == []
+
+
+async def test_a_session_tells_how_many_messages_it_has(store: SessionStore) -> None:
+    for _ in range(3):
+        await store.append(FLOW, text="x", sender="U", sender_name="A", session_id="s")
+
+    assert [await store.length(FLOW, name) for name in ("s", "other")] == [3, 0]
+
+
+@pytest.mark.parametrize("job", ["", "a\x00b", "x" * 129])
+async def test_a_job_id_that_cannot_be_is_refused(store: SessionStore, job: str) -> None:
+    with pytest.raises(InvalidInputError):
+        await store.put_build(build("a", 1, job))
+    with pytest.raises(InvalidInputError):
+        await store.job_builds(FLOW, job)
