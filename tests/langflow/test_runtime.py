@@ -1,0 +1,97 @@
+"""One store for each event loop, and one loop for all synchronous callers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from lfx.schema.message import Message
+
+from redis_sessions import StoreUnavailableError
+from redis_sessions.langflow import functions, runtime
+from tests.support.servers import valkey_server
+from tests.support.waiting import poll
+
+if TYPE_CHECKING:
+    from tests.support.servers import Server
+
+FLOW, ANN = uuid.UUID(int=1), uuid.UUID(int=11)
+
+
+def say(text: str = "hello") -> Message:
+    return Message(text=text, sender="User", sender_name="Ann", session_id="s")
+
+
+def connections(server: Server) -> int:
+    return sum(client["name"] == "redis-sessions" for client in server.client().client_list())
+
+
+def test_threads_and_loops_share_one_loop(redis: None) -> None:
+    def store(number: int) -> None:
+        functions.store_message(say(str(number)), flow_id=FLOW, user_id=ANN)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(store, range(40)))
+    found = functions.get_messages(session_id="s", flow_id=FLOW, user_id=ANN)
+    assert sorted(int(message.text) for message in found) == list(range(40))
+
+
+async def test_a_synchronous_call_inside_the_loop_does_not_wait_for_it(redis: None) -> None:
+    await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
+    assert len(functions.get_messages(session_id="s", flow_id=FLOW, user_id=ANN)) == 1
+
+
+async def test_the_first_calls_open_one_store(redis: None) -> None:
+    assert len({id(store) for store in await asyncio.gather(*(runtime.store() for _ in range(20)))}) == 1
+
+
+def test_a_loop_that_ends_leaves_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with valkey_server() as server:
+        monkeypatch.setenv("REDIS_SESSIONS_URL", server.url)
+        runtime.reset()
+
+        async def read() -> int:
+            await functions.aget_messages(session_id="s", flow_id=FLOW, user_id=ANN)
+            return connections(server)
+
+        assert asyncio.run(read()) > 0
+        poll(lambda: connections(server) == 0)
+        runtime.reset()
+
+
+def test_a_forked_child_has_a_store_of_its_own(redis: None) -> None:
+    functions.store_message(say("parent"), flow_id=FLOW, user_id=ANN)
+    child = os.fork()
+    if child == 0:
+        try:
+            functions.store_message(say("child"), flow_id=FLOW, user_id=ANN)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    found = functions.get_messages(session_id="s", order="ASC", flow_id=FLOW, user_id=ANN)
+    assert [message.text for message in found] == ["parent", "child"]
+
+
+async def test_only_the_first_call_waits_for_a_redis_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with valkey_server() as server:
+        monkeypatch.setenv("REDIS_SESSIONS_URL", server.url)
+        monkeypatch.setenv("REDIS_SESSIONS_DEADLINE", "3")
+        runtime.reset()
+        await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
+        server.kill()
+        took = []
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailableError):
+                await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
+            took.append(time.monotonic() - began)
+        assert took[1] < took[0]
+        server.restart()
+        await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
+        await runtime.aclose()
+        runtime.reset()
