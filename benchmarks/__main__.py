@@ -1,84 +1,137 @@
-"""``python -m benchmarks``: measure, and print the table."""
+"""``python -m benchmarks``: redis-sessions, raw Redis and what one would use instead, in one run.
+
+Is it faster and smaller than the others, and how far from the limit of Redis itself?
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import platform
+import dataclasses
+import json
+import signal
 import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import redis
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import append, history, listing, memory, whole_sessions
-from benchmarks.harness import Row, bench
+from benchmarks import charts, report
+from benchmarks.gate import exceeded
+from benchmarks.questions import questions
+from benchmarks.subjects import ENTRIES, OURS
+from benchmarks.suite import PARTS, Plan, TooNoisyError, run
 
-QUESTIONS = {
-    "append": append,
-    "history": history,
-    "whole_sessions": whole_sessions,
-    "memory": memory,
-    "listing": listing,
-}
+if TYPE_CHECKING:
+    from benchmarks.results import Results
 
-
-async def run(names: list[str], *, quick: bool, url: str | None, console: Console) -> list[Row]:
-    """The rows of the named questions; each gets a store of its own."""
-    rows = []
-    for name in names:
-        async with bench(quick=quick, url=url) as prepared:
-            if not rows:
-                info = await prepared.raw.info("server")
-                server = (
-                    f"Valkey {info['valkey_version']}"
-                    if "valkey_version" in info
-                    else f"Redis {info['redis_version']}"
-                )
-                console.print(
-                    f"{server}, redis-py {redis.__version__}, Python {platform.python_version()}, one client"
-                )
-            with console.status(f"measuring {name} …"):
-                rows += [row async for row in QUESTIONS[name].measure(prepared)]
-    return rows
-
-
-def table(rows: list[Row]) -> Table:
-    """The rows as a table."""
-    drawn = Table(title="redis-sessions against raw Redis commands", title_justify="left")
-    for heading in ("what", "against", "ours", "theirs", "ratio", "middle 80 %", "must reach", ""):
-        drawn.add_column(heading, justify="left" if heading in ("what", "against") else "right")
-    for row in rows:
-        digits = 0 if row.unit == "B" else 2
-        spread = f"{row.spread[0]:.2f} to {row.spread[1]:.2f}" if row.spread else ""
-        drawn.add_row(
-            row.what,
-            row.against,
-            row.ours,
-            row.theirs,
-            f"{row.value:.{digits}f} {row.unit}",
-            spread,
-            f"≤ {row.target:g} {row.unit}",
-            "ok" if row.good else "MISSED",
-        )
-    return drawn
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parent
+_TOO_NOISY = 3
 
 
 def main() -> int:
+    arguments = _parser().parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    pythons = {"own": sys.executable}
+    if not arguments.quick or arguments.subjects:
+        for name in ("peers", "adk", "langflow"):
+            path: Path = getattr(arguments, name)
+            if path.exists():
+                pythons[name] = str(path)
+            else:
+                console.print(
+                    f"{path} is not there: what needs it is left out (make bench makes it)", style="bold red"
+                )
+    plan = Plan(
+        arguments.quick,
+        pythons,
+        tuple(arguments.parts or PARTS),
+        frozenset(arguments.subjects or ()),
+        frozenset(arguments.keys or ()),
+        arguments.anyway,
+    )
+    # Ended from outside, as by timeout(1), it stops its servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    started = time.monotonic()
+    try:
+        with console.status("starting") as status:
+
+            def tell(text: str) -> None:
+                if console.is_terminal:
+                    status.update(text)
+                elif arguments.verbose:
+                    console.print(text, style="dim")
+
+            results = asyncio.run(run(plan, tell=tell))
+    except TooNoisyError as error:
+        console.print(f"This machine is too noisy to tell: {error}. Nothing was measured.", style="bold red")
+        console.print("Stop what else runs, or look at the figures all the same with --anyway.")
+        return _TOO_NOISY
+    console.print(", ".join(f"{name} {value}" for name, value in results.about.items()))
+    console.print(f"noise: {results.noise}")
+    report.show(results, console)
+    console.print(f"took {time.monotonic() - started:,.0f} s")
+    if arguments.json:
+        results.save(arguments.json)
+    if arguments.charts:
+        for path in charts.draw(results, arguments.charts):
+            console.print(f"wrote {path}")
+    if arguments.check:
+        return _check(results, plan, console)
+    return 0
+
+
+def _check(results: Results, plan: Plan, console: Console) -> int:
+    """What is over its bound is asked once more, alone, and must be over it again: noise comes and goes."""
+    bounds = json.loads((_HERE / "bounds.json").read_text())
+    over = exceeded(results, bounds)
+    if slow := [key for key in over if key in {question.key for question, _ in results.rows}]:
+        for key in slow:
+            console.print(f"{over[key]}; asked once more", style="dim")
+        again = dataclasses.replace(
+            plan, parts=("questions",), keys=frozenset(slow), subjects=frozenset({OURS.name})
+        )
+        found = asyncio.run(run(again, tell=lambda _: None))
+        passed = set(slow) - exceeded(found, {key: bounds[key] for key in slow}).keys()
+        over = {key: line for key, line in over.items() if key not in passed}
+    for line in over.values():
+        console.print(line, style="bold red")
+    return int(bool(over))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller data")
-    parser.add_argument("--url", help="a Redis to measure; without it a Valkey is started")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a figure misses its target")
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - QUESTIONS.keys()
-    if unknown:
-        parser.error(f"no such question: {', '.join(sorted(unknown))}; there are {', '.join(QUESTIONS)}")
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    names = arguments.names or list(QUESTIONS)
-    rows = asyncio.run(run(names, quick=arguments.quick, url=arguments.url, console=console))
-    console.print(table(rows))
-    return int(arguments.check and not all(row.good for row in rows))
+    parser.add_argument("--quick", action="store_true", help="two minutes: raw and redis-sessions only")
+    parser.add_argument(
+        "--only", dest="parts", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS)
+    )
+    keys = [question.key for question in questions(quick=False)]
+    parser.add_argument(
+        "--questions", dest="keys", nargs="+", choices=keys, metavar="KEY", help=", ".join(keys)
+    )
+    names = [entry.name for entry in ENTRIES]
+    parser.add_argument("--subjects", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument(
+        "--peers", type=Path, default=_ROOT / ".venv-peers/bin/python", help="their interpreter"
+    )
+    parser.add_argument(
+        "--adk", type=Path, default=_ROOT / ".venv-adk/bin/python", help="google-adk-community's interpreter"
+    )
+    parser.add_argument(
+        "--langflow", type=Path, default=_ROOT / ".venv-langflow/bin/python", help="Langflow's interpreter"
+    )
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--charts", type=Path, help="draw charts into this folder")
+    parser.add_argument(
+        "--anyway", action="store_true", help="measure though the machine is too noisy to tell"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 when a ratio is over benchmarks/bounds.json, twice"
+    )
+    parser.add_argument("--verbose", action="store_true", help="say what is being measured")
+    return parser
 
 
 if __name__ == "__main__":

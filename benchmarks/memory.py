@@ -1,42 +1,59 @@
-"""How much memory does a message take beyond the bytes of its stored body?"""
+"""How many bytes does a message take, where its text has 600?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness import FLOW, Row, fill, message
-from redis_sessions.body import encode
-from redis_sessions.keys import Keys
+from benchmarks.workers import SubjectError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Callable, Sequence
 
-    from benchmarks.harness import Bench
+    import redis
 
-_MESSAGES = 100
+    from benchmarks.workers import Worker
+
+TEXT_BYTES = 600
+SHAPES = ((20, 250), (1_000, 5))
+"""Messages of a session, and how many sessions."""
+
+Bytes = dict[int, dict[str, float]]
+"""Bytes of a message by length of its session and subject."""
 
 
-async def measure(bench: Bench) -> AsyncIterator[Row]:
-    sessions = 50 if bench.quick else 200
-    names = [f"memory-{n:04}" for n in range(sessions)]
-    for name in names:
-        await fill(bench.store, name, _MESSAGES)
-    keys = Keys(bench.store.settings.prefix).flow(FLOW)
-    # What other measurements left in the flow is theirs: the shared keys count by the share of our sessions.
-    everything = await bench.raw.zcard(keys.sessions)
-    shared = [
-        await bench.raw.memory_usage(key, samples=0) or 0 for key in (keys.ids, keys.sessions, keys.aliases)
-    ]
-    own = [await bench.raw.memory_usage(keys.log(name), samples=0) or 0 for name in names]
-    total = sum(own) + sum(shared) * sessions / everything
-    body = len(encode(message()))
-    per_message = total / (sessions * _MESSAGES)
-    yield Row(
-        f"memory of a message of {body} bytes beyond them",
-        f"sessions of {_MESSAGES}, all keys but the feed",
-        per_message - body,
-        120,
-        ours=f"{per_message:,.0f} B",
-        theirs=f"{body} B",
-        unit="B",
-    )
+async def measure(
+    workers: Sequence[Worker], servers: dict[str, redis.Redis], *, tell: Callable[[str], None]
+) -> Bytes:
+    """Everything that a subject stores counts, divided by its messages."""
+    found: Bytes = {}
+    for length, sessions in SHAPES:
+        found[length] = {}
+        for worker in workers:
+            if not worker.holds(length):
+                continue
+            tell(f"memory of sessions of {length:,}: {worker.entry.label}")
+            server = servers.get(worker.entry.server)
+            before = _used(server, worker)
+            if before is None:
+                continue
+            names = {f"memory-{length}-{number}": length for number in range(sessions)}
+            try:
+                await worker.fill(names, texts=TEXT_BYTES)
+            except SubjectError as error:
+                tell(f"{worker.entry.label}: {str(error).splitlines()[0]}")
+                continue
+            after = _used(server, worker)
+            if after is not None:
+                found[length][worker.entry.name] = (after - before) / (length * sessions)
+    return found
+
+
+def _used(server: redis.Redis | None, worker: Worker) -> float | None:
+    if server is not None:
+        memory: Any = server.info("memory")
+        return float(memory["used_memory"])
+    if worker.entry.server == "sqlite":
+        database = Path(worker.url.removeprefix("sqlite:///"))
+        return float(sum(file.stat().st_size for file in database.parent.glob(f"{database.name}*")))
+    return None
