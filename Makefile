@@ -2,14 +2,15 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help venv serve test lint format bench clean
+.PHONY: help venv serve test test-langflow soak lint format blocking docs bench image clean
 
 help: ## List the targets
 	@echo 'Usage: make <target> [ARGS="..."]'
-	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target text; do \
-	  printf '%-10s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target text; do \
+	  printf '%-14s %s\n' "$$target" "$$text"; done
 
 venv: .venv/installed ## Install the package with everything it can use, and the tools, into .venv
 
@@ -18,14 +19,33 @@ venv: .venv/installed ## Install the package with everything it can use, and the
 	@echo 'Installing into .venv ...'
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@.venv/bin/python -m pip install --quiet --editable . --group dev
+	@.venv/bin/python -m pip install --quiet --editable . --group dev --group docs
 	@touch $@
 
 serve: venv ## Serve a demo from an embedded store (ARGS="--port 8000")
 	@.venv/bin/redis-sessions serve --demo $(ARGS)
 
-test: venv ## Run the whole test suite (ARGS="-k rename")
+.venv/checkov/installed: .venv/installed
+	@$(PYTHON) -m venv .venv/checkov
+	@.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.venv/checkov/bin/python -m pip install --quiet --group chart
+	@touch $@
+
+test: venv .venv/checkov/installed ## Run the whole test suite (ARGS="-k rename")
 	@.venv/bin/python -m pytest -n 2 $(ARGS)
+
+test-langflow: .venv-langflow/installed ## Run the plug-in's tests with a real Langflow (ARGS="-k golden")
+	@.venv-langflow/bin/python -m pytest -n 2 --dist loadfile -o cache_dir=.pytest_cache/langflow $(ARGS) tests/langflow
+
+.venv-langflow/installed: pyproject.toml
+	@echo 'Installing Langflow into .venv-langflow ...'
+	@$(PYTHON) -m venv .venv-langflow
+	@.venv-langflow/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.venv-langflow/bin/uv pip install --quiet --python .venv-langflow/bin/python --editable . --group langflow
+	@touch $@
+
+soak: venv ## Play random faults under load (MINUTES=30, ARGS="--seed 7")
+	@.venv/bin/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
 
 lint: venv ## Check style and types
 	.venv/bin/python -m ruff check .
@@ -36,9 +56,25 @@ format: venv ## Format the code, and fix what can be fixed
 	.venv/bin/python -m ruff format .
 	.venv/bin/python -m ruff check --fix .
 
-bench: venv ## Measure against raw Redis commands and print the table
+blocking: venv ## Write the blocking store anew, after a method of the store was changed
+	@.venv/bin/python -m tests.support.generate_blocking
+
+docs: venv ## Build the documentation into build/site; a broken link fails it
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet --strict
+
+bench: venv .venv-peers/installed .venv-adk/installed .venv-langflow/installed ## Measure against raw Redis and other libraries
 	@.venv/bin/python -m benchmarks $(ARGS)
 
+.venv-peers/installed .venv-adk/installed: .venv-%/installed: pyproject.toml
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --group $*
+	@touch $@
+
+image: ## Build the image of the service, where docker, podman or buildah is
+	@builder=$$(command -v docker || command -v podman || command -v buildah) || { echo 'no builder: install docker, podman or buildah' >&2; exit 1; }; \
+	$$builder build --target service --file Containerfile --tag redis-sessions:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
+
 clean: ## Remove .venv and everything else that make has made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-langflow .venv-peers .venv-adk .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

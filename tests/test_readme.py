@@ -1,4 +1,4 @@
-"""What README shows is what one gets."""
+"""What README and the table of settings show is what one gets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 
 from redis_sessions import Settings
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+SETTINGS = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 
 
 def test_the_example_prints_what_is_shown() -> None:
@@ -30,10 +32,10 @@ def test_every_setting_is_in_the_table(name: str) -> None:
     description = Settings.model_fields[name].description
 
     assert re.search(
-        rf"\| `{name}` \| `REDIS_SESSIONS_{name.upper()}` \|.*\| {re.escape(description or '?')} \|", README
+        rf"\| `{name}` \| `REDIS_SESSIONS_{name.upper()}` \|.*\| {re.escape(description or '?')} \|", SETTINGS
     )
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)#]+)\)", README))
 def test_every_link_leads_somewhere(target: str) -> None:
-    assert (Path(__file__).parents[1] / target).exists()
+    assert (ROOT / target).exists()
