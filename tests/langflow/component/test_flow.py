@@ -95,16 +95,17 @@ def test_a_wrong_password_is_told_and_not_shown(stock: LangflowServer) -> None:
     assert "S3cret/Wrong" not in str(caught.value) + stock.log
 
 
-def test_twenty_builds_take_one_connection(stock: LangflowServer, valkey: Server) -> None:
-    flow = stock.create_flow(flows.storing(valkey.url))
-    stock.run(flow, "the first")
-    before = valkey.client().info("stats")["total_connections_received"]
+def test_twenty_builds_take_one_connection(stock: LangflowServer) -> None:
+    with valkey_server() as server:
+        flow = stock.create_flow(flows.storing(server.url))
+        stock.run(flow, "the first")
+        before = server.client().info("stats")["total_connections_received"]
 
-    for number in range(20):
-        stock.run(flow, str(number))
+        for number in range(20):
+            stock.run(flow, str(number))
 
-    assert valkey.client().info("stats")["total_connections_received"] == before
-    assert [client["name"] for client in valkey.client().client_list()].count("redis-sessions") == 1
+        assert server.client().info("stats")["total_connections_received"] == before
+        assert [client["name"] for client in server.client().client_list()].count("redis-sessions") == 1
 
 
 def test_twenty_builds_of_todays_take_twenty(stock: LangflowServer, valkey: Server) -> None:
