@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -78,6 +79,8 @@ class Side:
     flow: str = ""
     times: dict[tuple[int, int], list[float]] = field(default_factory=dict)
     rates: dict[tuple[int, int], list[float]] = field(default_factory=dict)
+    failed: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Requests that were answered with an error."""
 
     def prepare(self, histories: Sequence[int]) -> None:
         """The flow, and a session of each length."""
@@ -91,8 +94,8 @@ class Side:
             command = [sys.executable, "-c", _FILL, url, self.flow, user, _session(count), str(count), TEXT]
             subprocess.run(command, check=True, capture_output=True)
 
-    def run(self, history: int) -> float:
-        """One request; seconds."""
+    def run(self, history: int) -> float | None:
+        """One request; seconds, or None where it failed."""
         body = {
             "input_value": "{sender}: {text}",
             "input_type": "chat",
@@ -100,24 +103,26 @@ class Side:
             "session_id": _session(history),
         }
         began = time.perf_counter()
-        self.server.http.post(f"/api/v1/run/{self.flow}", json=body).raise_for_status()
-        return time.perf_counter() - began
+        answer = self.server.http.post(f"/api/v1/run/{self.flow}", json=body)
+        return time.perf_counter() - began if answer.is_success else None
 
     def measure(self, history: int, clients: int, seconds: float) -> None:
         """Requests of ``clients`` clients for some seconds."""
 
-        def client(_: int) -> list[float]:
-            taken = []
+        def client(_: int) -> list[float | None]:
+            answered = []
             while time.perf_counter() < end:
-                taken.append(self.run(history))
-            return taken
+                answered.append(self.run(history))
+            return answered
 
         self.run(history)
         began = time.perf_counter()
         end = began + seconds
         with ThreadPoolExecutor(clients) as threads:
-            taken = list(itertools.chain.from_iterable(threads.map(client, range(clients))))
+            answered = list(itertools.chain.from_iterable(threads.map(client, range(clients))))
         cell = history, clients
+        taken = [one for one in answered if one is not None]
+        self.failed[cell] += len(answered) - len(taken)
         self.times.setdefault(cell, []).extend(taken)
         self.rates.setdefault(cell, []).append(len(taken) / (time.perf_counter() - began))
 
@@ -164,7 +169,8 @@ def table(running: Sequence[Side], cells: Sequence[tuple[int, int]]) -> Table:
             times = sorted(side.times[history, clients])
             middle, high = statistics.median(times), times[int(len(times) * 0.99)]
             rate = statistics.median(side.rates[history, clients])
-            shown.append(f"{middle * 1e3:,.0f} / {high * 1e3:,.0f}, {rate:,.1f}/s")
+            failed = f", {side.failed[history, clients]} failed" if side.failed[history, clients] else ""
+            shown.append(f"{middle * 1e3:,.0f} / {high * 1e3:,.0f}, {rate:,.1f}/s{failed}")
         drawn.add_row(f"{history:,}", str(clients), *shown)
     return drawn
 
