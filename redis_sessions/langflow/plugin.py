@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from redis_sessions.errors import RedisSessionsError
-from redis_sessions.langflow import runtime, seams, startup
+from redis_sessions.langflow import startup
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -25,13 +23,7 @@ def register(app: Any) -> None:
         return
     application: FastAPI = app.openapi.__self__
     middleware = list(application.user_middleware)
-    try:
-        for part in _PARTS:
-            importlib.import_module(f"redis_sessions.langflow.{part}").install(application)
-    except (RedisSessionsError, ImportError) as error:
-        seams.restore()
-        application.user_middleware[:] = middleware
-        startup.refuse(str(error))
-        return
-    if runtime.active():
+    if startup.install(_PARTS, application):
         startup.announce()
+    else:
+        application.user_middleware[:] = middleware

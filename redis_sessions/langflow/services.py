@@ -8,12 +8,11 @@ of the transaction service that this process shall have, which without a URL is 
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 from typing import Any
 
-from redis_sessions.langflow import runtime, seams, startup
+from redis_sessions.langflow import startup
 
 
 def __getattr__(name: str) -> Any:
@@ -29,18 +28,9 @@ def __getattr__(name: str) -> Any:
 def _take_over() -> bool:
     if not startup.ready():
         return False
-    from redis_sessions.langflow import memory
-
-    try:
-        memory.install()
-        # A command of Langflow's, or a program that uses it. An application comes to these itself.
-        if "langflow.services" in sys.modules:
-            for part in ("builds", "cleanup", "elsewhere"):
-                importlib.import_module(f"redis_sessions.langflow.{part}").install()
-    except seams.SeamError as error:
-        seams.restore()
-        startup.refuse(str(error))
-    return runtime.active()
+    # A command of Langflow's, or a program that uses it. An application comes to the others itself.
+    others = ("builds", "cleanup", "elsewhere") if "langflow.services" in sys.modules else ()
+    return startup.install(("memory", *others))
 
 
 def _stock_transaction_service() -> type:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import importlib
 import importlib.metadata
 import re
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from lfx.log.logger import logger
 
 from redis_sessions.errors import RedisSessionsError
-from redis_sessions.langflow import runtime
+from redis_sessions.langflow import runtime, seams
 from redis_sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastapi import FastAPI
 
 OLDEST = (1, 13)
 """Older ones have other functions in the places that are replaced."""
@@ -59,6 +65,22 @@ def ready() -> bool:
 def forget() -> None:
     """Check again when asked again."""
     _checked.clear()
+
+
+def install(parts: Iterable[str], application: FastAPI | None = None) -> bool:
+    """Put modules of this folder in their places, in this order: all of them or none.
+
+    Raises:
+        RefusedError: one cannot be installed, and strict settings end the process.
+    """
+    try:
+        for part in parts:
+            importlib.import_module(f"redis_sessions.langflow.{part}").install(application)
+    except (RedisSessionsError, ImportError) as error:
+        seams.restore()
+        refuse(str(error))
+        return False
+    return True
 
 
 def announce() -> None:

@@ -173,3 +173,10 @@ def test_langflow_run_refuses_or_runs_stock(tmp_path: Path) -> None:
     finally:
         strict.close()
         lenient.close()
+
+
+def test_a_part_that_cannot_be_imported_takes_nothing_over(redis: None) -> None:
+    with pytest.raises(startup.RefusedError):
+        startup.install(("memory", "no_such_part"))
+
+    assert seams._seams == {}
