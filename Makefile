@@ -19,7 +19,7 @@ venv: .venv/installed ## Install the package with everything it can use, and the
 	@echo 'Installing into .venv ...'
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@.venv/bin/python -m pip install --quiet --editable . --group dev --group docs
+	@.venv/bin/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
 serve: venv ## Serve a demo from an embedded store (ARGS="--port 8000")
@@ -59,7 +59,11 @@ format: venv ## Format the code, and fix what can be fixed
 blocking: venv ## Write the blocking store anew, after a method of the store was changed
 	@.venv/bin/python -m tests.support.generate_blocking
 
-docs: venv ## Build the documentation into build/site; a broken link fails it
+.venv/docs: .venv/installed
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
+docs: .venv/docs ## Build the documentation into build/site; a broken link fails it
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet --strict
 
 bench: venv .venv-peers/installed .venv-adk/installed .venv-langflow/installed ## Measure against raw Redis and other libraries
