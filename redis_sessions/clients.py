@@ -38,6 +38,19 @@ class Pool(BlockingConnectionPool):
 class SentinelPool(SentinelConnectionPool, Pool):
     """The same to the primary that Sentinels name; they are asked at each new connection."""
 
+    async def get_master_address(self) -> Any:
+        """Ask the Sentinels. Once they name another primary, no connection to the old one is used again.
+
+        redis-py drops the idle ones. Those in use, and those that are kept at hand, would go on with a
+        primary that was replaced and has not been told.
+        """
+        before = self.master_address
+        address = await super().get_master_address()  # type: ignore[no-untyped-call]
+        if before is not None and address != before:
+            for connection in tuple(self._in_use_connections):
+                connection.mark_for_reconnect()  # type: ignore[no-untyped-call]
+        return address
+
 
 class Cluster(RedisCluster):
     """A cluster client at which a command waits its turn for a connection to its node, for ``patience`` s."""

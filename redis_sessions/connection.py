@@ -48,6 +48,8 @@ the way has dropped silently is found before a write is sent on it."""
 MAX_ATTEMPT = 2.0
 RESET_INTERVAL = 0.1
 """Seconds in which further calls of :meth:`Connection.reset` have nothing to add."""
+PRIMARY_CHECK_INTERVAL = 1.0
+"""Seconds between two questions to the Sentinels whether the primary is the same still."""
 _FAULTS = (RedisError, RedisClusterException, OSError)
 _TROUBLE = (*_FAULTS, ConfigurationError, StoreUnavailableError)
 _memory_servers: dict[str, Any] = {}
@@ -155,11 +157,45 @@ class PoolConnection(Connection):
 
 
 class SentinelConnection(PoolConnection):
+    """Asks the Sentinels once a second whether the primary is the same still.
+
+    One that was replaced while it was cut off, or by a second failover on the heels of the first, goes on
+    answering for some 10 s: so long Sentinel waits before it makes a replica of it. What is written to it
+    meanwhile is lost, and what is read from it is old.
+    """
+
     def __init__(self, pool: SentinelPool, location: Location, timeout: float) -> None:
         super().__init__(pool, location, timeout)
+        self._primary = pool
         self._sentinels: list[Redis] = pool.sentinel_manager.sentinels
+        self._loop = asyncio.get_running_loop()
+        self._check: asyncio.Task[None] | None = None
+        self._next_check = self._loop.call_later(PRIMARY_CHECK_INTERVAL, self._begin_check)
+
+    def _begin_check(self) -> None:
+        self._check = self._loop.create_task(self._check_primary())
+
+    async def _check_primary(self) -> None:
+        known = self._primary.master_address
+        try:
+            # Before the first connection there is nothing to compare with.
+            if known is not None and (address := await self._primary.get_master_address()) != known:
+                logger.info(
+                    "the Sentinels of %s name another primary: %s:%s",
+                    self.safe_url,
+                    *address,
+                    extra=event("primary_changed", url=self.safe_url),
+                )
+        except _FAULTS:
+            pass  # nobody knows a primary now: the next call that needs a connection says so
+        finally:
+            if not self._closed:
+                self._next_check = self._loop.call_later(PRIMARY_CHECK_INTERVAL, self._begin_check)
 
     async def _close(self) -> None:
+        self._next_check.cancel()
+        if self._check is not None:
+            await asyncio.wait([self._check])
         await super()._close()
         for sentinel in self._sentinels:
             with contextlib.suppress(*_FAULTS):

@@ -18,6 +18,7 @@ import trustme
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from redis_sessions import SessionStore
 from redis_sessions.connection import RESET_INTERVAL, Connection, attempt_timeout, open_connection
 from redis_sessions.errors import ConfigurationError
 from redis_sessions.settings import Settings
@@ -31,6 +32,7 @@ from tests.support import (
     valkey_server,
     wait_until,
 )
+from tests.support.servers import a_sentinel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -473,6 +475,26 @@ async def test_a_demoted_primary_loses_its_connections_and_then_its_clients() ->
                 return await succeeds(connection, "SET", "k", "v") and trio.primary.client().exists("k")
 
             await wait_until(arrives, 30)
+
+
+async def test_a_primary_that_was_replaced_and_goes_on_answering_is_left_for_the_new_one() -> None:
+    """As after two failovers in a row: for some 10 s the first successor thinks that it is primary still."""
+    with (
+        valkey_server() as old,
+        valkey_server() as new,
+        a_sentinel("valkey", sentinel=[("monitor", "sessions", HOST, old.port, 1)]) as sentinel,
+    ):
+        async with SessionStore.from_url(f"redis+sentinel://{HOST}:{sentinel.port}/sessions") as store:
+            await store.append("flow", text="before", sender="User", sender_name="Ann")
+            sentinel.client().execute_command("SENTINEL REMOVE", "sessions")
+            sentinel.client().execute_command("SENTINEL MONITOR", "sessions", HOST, new.port, 1)
+
+            async def arrives() -> bool:
+                await store.append("flow", text="after", sender="User", sender_name="Ann")
+                return bool(new.client().exists("rs:{flow}:log:flow"))
+
+            await wait_until(arrives, 5)
+            assert [message.text for message in await store.history("flow", "flow")] == ["after"]
 
 
 async def test_sentinels_that_hang_cost_one_attempt_together() -> None:

@@ -161,11 +161,13 @@ async def play(
     spans: list[tuple[Disturbance, float, float, float]] = []
     async with _running(team):
         await pause_for(CALM)
+        await settle(deployment)
         for disturbance in disturbances:
-            await settle(deployment)
             started = time.monotonic()
             lasted = await disturbance.act(deployment, team, flows)
             await pause_for(CALM + RESUME)
+            # Until then it may fail over a second time: what comes of that is this disturbance's too.
+            await settle(deployment)
             spans.append((disturbance, started, lasted, time.monotonic()))
         exits = await asyncio.gather(*(worker.stop() for worker in team))
     paths = [folder / f"{seed}-{number}" for number in range(workers)]
