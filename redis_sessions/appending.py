@@ -169,8 +169,9 @@ class Appender:
                 elif stale.status == b"EXPIRED":
                     await self.forget(keys, session, Record.parse(stale.values[0]).numbers, attempt)
                 elif stale.status == b"NUMBERS":
-                    numbers = tuple(map(int, stale.values[0].split(b",")))
-                    candidates = [numbers[0]]
+                    # The candidates too: should the session go meanwhile, a new one must not have its number.
+                    read = map(int, stale.values[0].split(b","))
+                    numbers = tuple(dict.fromkeys((*read, *candidates)))
                 else:
                     candidates = [draw_number(keys.flow_id) for _ in range(_MORE_CANDIDATES)]
                 attempt.settle()  # also of what was just put right: nothing of this call is under way

@@ -135,9 +135,12 @@ class Scripts(FlowScripts):
         message_id: bytes,
         timestamp_us: int,
         new_number: int,
+        born: bool,
         attempt: Attempt,
     ) -> EntryId:
         """Take a message to session ``new``, whose primary number is ``new_number``; its new entry id.
+
+        ``born``: there was no such session, and ``new_number`` is a candidate for it.
 
         Raises:
             StoreUnavailableError
@@ -175,6 +178,7 @@ class Scripts(FlowScripts):
                 limits.ttl_ms,
                 limits.max_events,
                 limits.feed_ttl_ms,
+                b"1" if born else b"",
             ),
             attempt,
         )

@@ -207,6 +207,7 @@ class Writing(Opened):
                 message_id=UUID(entry.message_id).bytes,
                 timestamp_us=entry.at,
                 new_number=record.numbers[0] if record else draw_number(keys.flow_id),
+                born=record is None,
                 attempt=attempt,
             )
         except StaleError as stale:

@@ -482,6 +482,40 @@ class TestFlows:
             assert await dump(store) == {}
 
 
+class TestNumbers:
+    """A session's number is never another's: ids are made of it, and readers know a session by it."""
+
+    @pytest.mark.backends("valkey", "redis7")
+    async def test_a_session_that_goes_during_an_append_does_not_leave_its_number_to_the_next(
+        self, real_store: SessionStore, make_real_store: MakeStore, proxy: Proxy
+    ) -> None:
+        store = await make_real_store(url=proxy.url)
+        before = await say(real_store)
+        script = source("append")
+        hold = proxy.hold_reply(lambda raw: script.sha in raw or script.text in raw)
+        appending = asyncio.create_task(say(store, id=str(uuid4())))  # it is told the session's number
+        await hold.reached()
+        await real_store.delete_session(FLOW, "chat")
+        hold.release()
+
+        assert (await appending).entry.number != before.entry.number
+
+    @pytest.mark.backends("valkey", "redis7")
+    async def test_a_session_that_goes_during_a_move_does_not_leave_its_number_to_the_next(
+        self, real_store: SessionStore, make_real_store: MakeStore, proxy: Proxy
+    ) -> None:
+        store = await make_real_store(url=proxy.url)
+        message, before = await say(real_store), await say(real_store, session="target")
+        hold = proxy.hold_reply(b"starget")
+        moving = asyncio.create_task(store.update(message.id, MessageUpdate(session_id="target")))
+        await hold.reached()
+        await real_store.delete_session(FLOW, "target")
+        hold.release()
+
+        assert (await moving).entry.number != before.entry.number
+        assert await texts(real_store, session="target") == [message.text]
+
+
 class TestExpiry:
     async def test_an_id_of_an_expired_message_can_be_used_again(
         self, backend: Backend, make_real_store: MakeStore

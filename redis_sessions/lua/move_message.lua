@@ -28,6 +28,7 @@
    11  ttl_ms        int     time to live of the sessions; 0: leave it
    12  max_events    int     length of the feed
    13  feed_ttl_ms   int     time to live of the feed
+   14  born          flag    1: new_number is a candidate, for there was no such session
 
   Returns  {status, …}
     MOVED_TO  the new entry id
@@ -82,7 +83,9 @@ if record then
     return { 'EXPIRED', record }
   end
 end
-if primary(numbers) ~= new_number or (not record and redis.call('HEXISTS', ids, 'n' .. new_number) == 1) then
+-- A session that went since it was read does not come back with its number: ids would mean other messages.
+local free = ARGV[14] ~= '' and redis.call('HEXISTS', ids, 'n' .. new_number) == 0
+if primary(numbers) ~= new_number or not (record or free) then
   return { 'MOVED' }
 end
 
