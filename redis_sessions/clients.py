@@ -19,6 +19,7 @@ from redis_sessions import redis_py_7
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from redis.asyncio.cluster import ClusterNode
     from redis.asyncio.connection import Connection
 
 
@@ -88,7 +89,12 @@ class Cluster(RedisCluster):
         """
         if self._initialize:
             await self.initialize()
-        node = self.nodes_manager.get_node_from_slot(self.keyslot(key))
+        async with self.connection_to(self.nodes_manager.get_node_from_slot(self.keyslot(key))) as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def connection_to(self, node: ClusterNode) -> AsyncIterator[Connection]:
+        """As :meth:`connection_for`, to this node."""
         deadline: float | None = None
         while True:
             try:

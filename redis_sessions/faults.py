@@ -183,7 +183,7 @@ def _answered(cause: BaseException, text: str) -> Fault:
         | redis_errors.AskError
         | redis_errors.MovedError
         | redis_errors.MasterDownError,
-    )
+    ) or text.startswith("TTL exhausted")  # what redis-py says after 16 of these in a row
     if refused or isinstance(cause, redis_errors.SlotNotCoveredError | redis_errors.RedisClusterException):
         return Fault(
             True, not refused, True, lambda unknown: _unavailable("the cluster is not available", unknown)

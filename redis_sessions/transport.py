@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from hiredis import pack_command
 from redis.asyncio import Redis
-from redis.exceptions import AskError, MovedError, RedisError, ResponseError, TryAgainError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_sessions.clients import Cluster
+from redis_sessions.redirections import REDIRECTIONS, follow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,15 +127,14 @@ class Transport:
 
     async def _run_in_cluster(self, client: Cluster, key: bytes, commands: Sequence[Command]) -> list[Any]:
         try:
-            async with asyncio.timeout(self._timeout), client.connection_for(key) as connection:
-                replies = await _exchange(connection, commands)
+            async with asyncio.timeout(self._timeout):
+                async with client.connection_for(key) as connection:
+                    replies = await _exchange(connection, commands)
+                if any(isinstance(reply, REDIRECTIONS) for reply in replies):
+                    replies = await follow(client, key, commands, replies, _exchange)
+                return replies
         except TimeoutError:
             raise RedisTimeoutError(_TIMEOUT) from None
-        for place, reply in enumerate(replies):
-            if isinstance(reply, MovedError | AskError | TryAgainError):
-                # A slot on the move: redis-py follows redirections, one command at a time.
-                replies[place] = _as_sent(await client.execute_command(*commands[place]))
-        return replies
 
 
 class _Overseer:
@@ -251,10 +251,3 @@ async def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
     finally:
         connection.socket_timeout = redis_timeout
     return replies
-
-
-def _as_sent(reply: Any) -> Any:
-    """Undo redis-py's conversion of stream entries, (id, {field: value}) -> [id, [field, value, …]]."""
-    if isinstance(reply, list) and reply and isinstance(reply[0], tuple):
-        return [[entry, [part for pair in fields.items() for part in pair]] for entry, fields in reply]
-    return reply

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError, RedisClusterException, RedisError
 
@@ -61,14 +62,11 @@ async def test_a_slot_on_the_move_is_followed() -> None:
             await connection.client.set("k", "v")
             source = cluster.node_of("k")
             target = next(node for node in cluster.nodes if node is not source)
-            ids = {node: node.client().execute_command("CLUSTER MYID").decode() for node in (source, target)}
-            slot = source.client().execute_command("CLUSTER KEYSLOT", "k")
-            target.client().execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
-            source.client().execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
-            source.client().execute_command("MIGRATE", "127.0.0.1", target.port, "k", 0, 5000)
+            slot = key_slot(b"k")
+            cluster.begin_move(slot, source, target)
+            cluster.move_keys(source, target, "k")
             assert await connection.client.get("k") == b"v"  # ASK
-            for node in cluster.nodes:
-                node.client().execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target])
+            cluster.end_move(slot, source, target)
             assert await connection.client.get("k") == b"v"  # MOVED
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from tests.support import HOST, poll
+from tests.support import poll
 from tests.support.waiting import pause_for
 
 if TYPE_CHECKING:
@@ -290,34 +290,42 @@ async def slots_migrated(deployment: Deployment, _: object, flows: Sequence[str]
             if node not in (source, _partner(cluster.nodes, source)) and _role(node) == "master"
         )
         started = time.monotonic()
-        await _migrate(slot, source, target, [node for node in cluster.nodes if _role(node) == "master"])
+        cluster.begin_move(slot, source, target)
+        while keys := source.client().execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
+            cluster.move_keys(source, target, *keys)
+            await pause_for(0.02)
+        cluster.end_move(slot, source, target)
         longest = max(longest, time.monotonic() - started)
         await pause_for(0.5)
     return longest
 
 
-async def _migrate(slot: int, source: Server, target: Server, primaries: Sequence[Server]) -> None:
-    ids = {node: node.client().execute_command("CLUSTER MYID").decode() for node in (source, target)}
-    target.client().execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
-    source.client().execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
-    while keys := source.client().execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
-        source.client().execute_command("MIGRATE", HOST, target.port, "", 0, 5_000, "KEYS", *keys)
-        await pause_for(0.02)
-    for node in (target, source, *(node for node in primaries if node not in (source, target))):
-        node.client().execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target])
-
-
 # --- between them
 
 
-async def settle(deployment: Deployment) -> None:
-    """Wait until the deployment is whole again: every replica in step, every Sentinel of one mind."""
+async def settle(deployment: Deployment) -> float:
+    """Wait until the deployment is whole again: every replica in step, every Sentinel of one mind.
+
+    When (CLOCK_MONOTONIC) the Sentinels named another primary for the last time, as far as was seen; on a
+    cluster, when it was whole. Sentinel takes some 10 s to make a replica of a former primary.
+    """
+    changed = float("-inf")
     if deployment.trio is not None:
         trio = deployment.trio
-        await _until(lambda: _serves(trio.primary, 2), 60)
+        primary = trio.primary
+
+        def is_whole() -> bool:
+            nonlocal changed, primary
+            if trio.primary is not primary:
+                changed, primary = time.monotonic(), trio.primary
+            return _serves(primary, 2)
+
+        await _until(is_whole, 60)
         await asyncio.to_thread(trio.wait_until_ok)
     if deployment.cluster is not None:
         await asyncio.to_thread(deployment.cluster.wait_until_ok)
+        changed = time.monotonic()
+    return changed
 
 
 # --- what they are made of

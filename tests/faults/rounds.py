@@ -36,6 +36,8 @@ CALM = 0.7
 """Seconds of undisturbed load before, between and after disturbances."""
 RESUME = 1.0
 """Seconds after the end of a disturbance by which writes have resumed."""
+LEAVING = 2.5
+"""Seconds by which every client has left a primary that was replaced, on a busy machine."""
 
 
 class Worker:
@@ -159,6 +161,7 @@ async def play(
         for number in range(workers)
     ]
     spans: list[tuple[Disturbance, float, float, float]] = []
+    unsettled: list[tuple[float, float]] = []
     async with _running(team):
         await pause_for(CALM)
         await settle(deployment)
@@ -166,15 +169,17 @@ async def play(
             started = time.monotonic()
             lasted = await disturbance.act(deployment, team, flows)
             await pause_for(CALM + RESUME)
-            # Until then it may fail over a second time: what comes of that is this disturbance's too.
-            await settle(deployment)
+            calm = time.monotonic()
+            # Until it is whole it may fail over a second time: what comes of that is this disturbance's too.
+            changed = await settle(deployment)
             spans.append((disturbance, started, lasted, time.monotonic()))
+            if disturbance.unsettles:
+                unsettled.append((started, max(calm, changed + LEAVING)))
         exits = await asyncio.gather(*(worker.stop() for worker in team))
     paths = [folder / f"{seed}-{number}" for number in range(workers)]
     calls = await asyncio.to_thread(read_record, paths)
     async with SessionStore.from_url(deployment.direct_url, **deployment.admin_options) as store:
         finals = await read_finals(store, flows)
-    unsettled = [(start, end) for disturbance, start, _, end in spans if disturbance.unsettles]
     verdict = await asyncio.to_thread(check, calls, finals, unsettled)
     outages = [
         (each.name, lasted, max(longest_gap(calls, flow, start, end) for flow in flows))

@@ -83,6 +83,24 @@ class ValkeyCluster(Group):
         assert node is not None
         return self.at(int(node.port))
 
+    def begin_move(self, slot: int, source: Server, target: Server) -> None:
+        """The slot's keys may go from one primary to another; commands for them meet ASK and TRYAGAIN."""
+        target.client().execute_command("CLUSTER SETSLOT", slot, "IMPORTING", _id_of(source))
+        source.client().execute_command("CLUSTER SETSLOT", slot, "MIGRATING", _id_of(target))
+
+    def move_keys(self, source: Server, target: Server, *keys: str | bytes) -> None:
+        source.client().execute_command("MIGRATE", HOST, target.port, "", 0, 5_000, "KEYS", *keys)
+
+    def end_move(self, slot: int, source: Server, target: Server) -> None:
+        """The slot is the target's. The others learn it at once; clients by MOVED."""
+        others = [
+            node
+            for node in self.nodes
+            if node not in (source, target) and node.client().info("replication")["role"] == "master"
+        ]
+        for node in (target, source, *others):
+            node.client().execute_command("CLUSTER SETSLOT", slot, "NODE", _id_of(target))
+
     def restart(self) -> None:
         super().restart()
         self.wait_until_ok()
@@ -109,6 +127,10 @@ class ValkeyCluster(Group):
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
+
+
+def _id_of(node: Server) -> str:
+    return str(node.client().execute_command("CLUSTER MYID").decode())
 
 
 class SentinelTrio(Group):
