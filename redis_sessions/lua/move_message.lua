@@ -46,7 +46,7 @@
 local log, edits, new_log, new_edits, ids, sessions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local aliases, feed, adopted, new_adopted = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local session, new, token, entry_id, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5], ARGV[8]
-local time, new_number = tonumber(ARGV[9]), ARGV[10]
+local time, new_number, born = tonumber(ARGV[9]), ARGV[10], ARGV[14]
 
 local outcome, now_us, event = arrive(feed, token, ARGV[4])
 if outcome == 'DONE' then
@@ -84,7 +84,7 @@ if record then
   end
 end
 -- A session that went since it was read does not come back with its number: ids would mean other messages.
-local free = ARGV[14] ~= '' and redis.call('HEXISTS', ids, 'n' .. new_number) == 0
+local free = born ~= '' and redis.call('HEXISTS', ids, 'n' .. new_number) == 0
 if primary(numbers) ~= new_number or not (record or free) then
   return { 'MOVED' }
 end
