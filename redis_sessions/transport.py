@@ -2,7 +2,8 @@
 
 Below redis-py's client and above its connections: pooling, TLS, authentication, Sentinel discovery and
 cluster topology are redis-py's. Its conversions, per-command timeouts and pool bookkeeping are left out: they
-cost more than the command (``benchmarks/``). One timeout spans a whole exchange instead.
+cost more than the command (``benchmarks/``). One timeout spans a whole exchange instead, and calls at the
+same time share a connection (``lines.py``).
 """
 
 from __future__ import annotations
@@ -16,21 +17,19 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_sessions.clients import Cluster
+from redis_sessions.lines import TIMEOUT, Lines
 from redis_sessions.redirections import REDIRECTIONS, follow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from redis.asyncio import ConnectionPool
 
     from redis_sessions.connection import Connection
 
 Command = tuple[Any, ...]
 """A command's name and arguments."""
 
-
-_TIMEOUT = "no answer from Redis in time"
-_NO_CONNECTION = "Timeout connecting to server"
+_WAITING = frozenset({"XREAD", "WAIT", "WAITAOF"})
+"""Commands that Redis answers when something has happened: whatever is behind them waits too."""
 
 
 class Transport:
@@ -41,8 +40,9 @@ class Transport:
         self.round_trips = 0
         self._client = connection.client
         self._timeout = connection.attempt_timeout
-        self._overseer = _Overseer(self._timeout)
-        self._leases = _Leases(self._client.connection_pool) if isinstance(self._client, Redis) else None
+        self._lines: Lines | None = None
+        if isinstance(self._client, Redis) and self.kind != "memory":
+            self._lines = Lines(self._client.connection_pool, self._timeout)
 
     async def run(self, key: bytes, *commands: Command) -> list[Any]:
         """The replies to ``commands``, in order; ``key`` names their shard.
@@ -65,10 +65,12 @@ class Transport:
             redis.exceptions.RedisError: a failure of the connection.
         """
         self.round_trips += 1
+        if self._lines is not None:
+            return await self._lines.talk(commands, alone=commands[-1][0] in _WAITING)
         client = self._client
         if isinstance(client, Cluster):
             return await self._run_in_cluster(client, key, commands)
-        return await self._run_leased(commands)
+        return await self._run_in_memory(client, commands)
 
     async def scatter(self, commands: Sequence[tuple[bytes, Command]]) -> list[Any]:
         """The replies to (key, command) pairs of any shards, in order; one round trip for each node.
@@ -95,35 +97,26 @@ class Transport:
     def node_of(self, key: bytes) -> str:
         """Names the server that has the key, as far as is known; the same for all keys but on a cluster."""
         client = self._client
-        if self._leases is not None or not isinstance(client, Cluster) or client._initialize:
+        if self._lines is not None or not isinstance(client, Cluster) or client._initialize:
             return ""
         return str(client.nodes_manager.get_node_from_slot(client.keyslot(key)).name)
 
     async def aclose(self) -> None:
         """Give all connections back to their pool."""
-        if self._leases is not None:
-            await self._leases.aclose()
+        if self._lines is not None:
+            await self._lines.aclose()
 
-    async def _run_leased(self, commands: Sequence[Command]) -> list[Any]:
-        leases, overseer = self._leases, self._overseer
-        assert leases is not None  # noqa: S101 - for the type checker
-        connection = leases.idle()
-        if connection is None:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    connection = await leases.new()
-            except TimeoutError:
-                raise RedisTimeoutError(_NO_CONNECTION) from None
-        task = overseer.watch()
+    async def _run_in_memory(self, client: Any, commands: Sequence[Command]) -> list[Any]:
+        pool = client.connection_pool
         try:
-            return await _exchange(connection, commands)
-        except asyncio.CancelledError:
-            if overseer.has_cancelled(task):
-                raise RedisTimeoutError(_TIMEOUT) from None
-            raise
-        finally:
-            overseer.leave(task)
-            leases.give_back(connection)
+            async with asyncio.timeout(self._timeout):
+                connection = await pool.get_connection()
+                try:
+                    return await _exchange(connection, commands)
+                finally:
+                    await pool.release(connection)
+        except TimeoutError:
+            raise RedisTimeoutError(TIMEOUT) from None
 
     async def _run_in_cluster(self, client: Cluster, key: bytes, commands: Sequence[Command]) -> list[Any]:
         try:
@@ -134,101 +127,7 @@ class Transport:
                     replies = await follow(client, key, commands, replies, _exchange)
                 return replies
         except TimeoutError:
-            raise RedisTimeoutError(_TIMEOUT) from None
-
-
-class _Overseer:
-    """Cancels exchanges that take longer than a timeout (seconds), up to a twentieth late.
-
-    One timer for all of them: a timer for each costs as much as a tenth of the exchange.
-    """
-
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._running: dict[asyncio.Task[Any], tuple[float, int]] = {}
-        self._cancelled: set[asyncio.Task[Any]] = set()
-        self._ticking = False
-
-    def watch(self) -> asyncio.Task[Any]:
-        """Begin to watch the current task."""
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
-        assert task is not None  # noqa: S101 - for the type checker
-        self._running[task] = (loop.time(), task.cancelling())
-        if not self._ticking:
-            self._ticking = True
-            loop.call_later(self._timeout / 20, self._tick, loop)
-        return task
-
-    def has_cancelled(self, task: asyncio.Task[Any]) -> bool:
-        """Whether a CancelledError in the task is this overseer's, and nobody else's too."""
-        return task in self._cancelled and task.uncancel() <= self._running[task][1]
-
-    def leave(self, task: asyncio.Task[Any]) -> None:
-        """Watch the task no longer."""
-        del self._running[task]
-        self._cancelled.discard(task)
-
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._ticking = bool(self._running)
-        if not self._ticking:
-            return
-        latest_start = loop.time() - self._timeout
-        for task, (started, _) in self._running.items():
-            if started <= latest_start and task not in self._cancelled:
-                self._cancelled.add(task)
-                task.cancel()
-        loop.call_later(self._timeout / 20, self._tick, loop)
-
-
-class _Leases:
-    """Connections taken from redis-py's pool and kept at hand between calls."""
-
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._pool = pool
-        self._idle: list[Any] = []
-        self._waiting = 0
-        self._closed = False
-        self._releasing: set[asyncio.Future[None]] = set()
-
-    def idle(self) -> Any:
-        """A connection that can be used at once, or None."""
-        while self._idle:
-            connection = self._idle.pop()
-            reader = getattr(connection, "_reader", None)
-            if not connection.should_reconnect() and (reader is None or not reader.at_eof()):
-                return connection
-            self._idle.append(connection)
-            return None
-        return None
-
-    async def new(self) -> Any:
-        """A connection from the pool, in its turn."""
-        # What cannot be used at once goes through the pool, which connects it anew.
-        await self._release_all()
-        self._waiting += 1
-        try:
-            return await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        finally:
-            self._waiting -= 1
-
-    def give_back(self, connection: Any) -> None:
-        self._idle.append(connection)
-        if self._waiting or self._closed:
-            # Somebody waits at the pool, which only learns of a connection that is released to it.
-            task = asyncio.ensure_future(self._release_all())
-            self._releasing.add(task)
-            task.add_done_callback(self._releasing.discard)
-
-    async def aclose(self) -> None:
-        self._closed = True
-        await self._release_all()
-        if self._releasing:
-            await asyncio.wait(self._releasing)
-
-    async def _release_all(self) -> None:
-        while self._idle:
-            await asyncio.shield(self._pool.release(self._idle.pop()))
+            raise RedisTimeoutError(TIMEOUT) from None
 
 
 async def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
