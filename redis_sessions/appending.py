@@ -24,7 +24,7 @@ from redis_sessions.errors import (
     WrongTypeError,
 )
 from redis_sessions.events import event
-from redis_sessions.ids import EntryId, address_of, canonical, draw_number
+from redis_sessions.ids import NUMBER_MASK, address_of, canonical, draw_number
 from redis_sessions.scripting import StaleError
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 _MORE_CANDIDATES = 8
 _SESSIONS_AT_ONCE = 32
+_MOST_MET = 8_192
+_NOT_PLAIN = 16
+"""Messages that go through append after one that had to, before append_known is tried again."""
 _set = msgspec.structs.force_setattr
 
 
@@ -72,6 +75,7 @@ class Appender:
         self._reader = reader
         self._registry = registry
         self._whereabouts = whereabouts
+        self._met: dict[tuple[str, str], int] = {}
 
     async def append(self, keys: FlowKeys, messages: Sequence[NewMessage], owner: str) -> list[Message]:
         """Store messages; session by session all or none. Returns them in the order given."""
@@ -139,6 +143,15 @@ class Appender:
         attempt = self._calls.begin()
         if any(item.alias for item in group):
             await self._refuse_present(keys, group, attempt)
+        elif len(group) == 1 and not self._met.get((keys.flow_id, session), 1):
+            [item] = group
+            place = await self._scripts.append_known(
+                keys, session, item.at, item.body, owner=owner, attempt=attempt
+            )
+            if place is not None:
+                self._stored(keys, session, drafts, [place])
+                return drafts
+            self._met[keys.flow_id, session] = _NOT_PLAIN
         registered = False
         numbers: tuple[int, ...] = ()
         candidates = [draw_number(keys.flow_id)]
@@ -178,10 +191,25 @@ class Appender:
                 attempt.check_contention("the session")
         if registered:
             await self._registry.confirm(keys.flow_id, owner, attempt)
+        self._meet(keys.flow_id, session)
+        self._stored(keys, session, drafts, entries)
+        return drafts
+
+    def _stored(
+        self, keys: FlowKeys, session: str, drafts: Sequence[Message], entries: Sequence[bytes]
+    ) -> None:
         for draft, place in zip(drafts, entries, strict=True):
             _set(draft, "raw_id", place)
-        self._whereabouts.note(keys.flow_id, EntryId.parse(entries[-1]).number, session)
-        return drafts
+        number = int(entries[-1].partition(b"-")[2]) & NUMBER_MASK
+        self._whereabouts.note(keys.flow_id, number, session)
+
+    def _meet(self, flow_id: str, session: str) -> None:
+        """The session is there: the next message may try the shorter script."""
+        met = self._met
+        left = met.pop((flow_id, session), 1)
+        met[flow_id, session] = max(left - 1, 0)
+        if len(met) > _MOST_MET:
+            del met[next(iter(met))]
 
     async def _refuse_present(self, keys: FlowKeys, group: Sequence[Prepared], attempt: Attempt) -> None:
         """Refuse explicit ids that are addresses of entries in this flow.

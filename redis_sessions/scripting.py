@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NAMES = (
     "add_transaction",
     "append",
+    "append_known",
     "convert_session",
     "delete_builds",
     "delete_job_builds",

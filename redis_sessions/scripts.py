@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from redis_sessions.errors import MergeTooLargeError, WrongTypeError
 from redis_sessions.flow_scripts import FlowScripts
+from redis_sessions.groups import Groups, Item
 from redis_sessions.ids import EntryId
 from redis_sessions.scripting import Removed, emptied, refuse, stale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redis_sessions.calls import Attempt
+    from redis_sessions.calls import Attempt, Calls
     from redis_sessions.keys import FlowKeys
+    from redis_sessions.replication import Replication
+    from redis_sessions.scripting import Limits
+    from redis_sessions.transport import Transport
 
 MAX_NUMBERS = 64
 """Session numbers that a session may have: one, and one more for every merge into it."""
@@ -36,6 +40,11 @@ _FOR_A_STEP = 0.2
 
 class Scripts(FlowScripts):
     """All scripts."""
+
+    def __init__(self, calls: Calls, transport: Transport, replication: Replication, limits: Limits) -> None:
+        super().__init__(calls, transport, replication, limits)
+        self._groups = Groups(self._append_group)
+        self._plain = not (limits.ttl_ms or limits.max_messages or replication.waits)
 
     async def append(
         self,
@@ -91,6 +100,50 @@ class Scripts(FlowScripts):
         attempt.settle()
         refuse(status, keys)
         raise stale(status, rest)
+
+    async def append_known(
+        self, keys: FlowKeys, session: str, at: int, body: bytes, *, owner: str, attempt: Attempt
+    ) -> bytes | None:
+        """Store a message (timestamp in µs) in a session that is probably there; its entry id.
+
+        None when :meth:`append` is to do it, with the same attempt.
+
+        Raises:
+            StoreUnavailableError
+        """
+        if not self._plain:
+            return None
+
+        async def once(now: Attempt) -> bytes:
+            if now.unknown:
+                return b""  # an earlier attempt is to be looked for
+            return await self._groups.append(keys, owner, Item(session, at, body, now))
+
+        return await self._calls.write(once, attempt) or None
+
+    async def _append_group(self, keys: FlowKeys, owner: str, items: list[Item]) -> list[bytes]:
+        """Run ``append_known``; takes out of ``items`` those that were given up meanwhile."""
+        limits, first = self._limits, items[0].attempt
+        arrival = await self._arrivals.arrival(keys.ids, first)
+        # From here on each may be carried out, until that time.
+        items[:] = [item for item in items if not item.given_up]
+        logs: list[bytes] = []
+        tail: list[Any] = []
+        for item in items:
+            item.attempt.over_at = first.over_at
+            logs.append(keys.log(item.session))
+            tail += (item.session.encode(), item.attempt.token, item.at, item.body)
+        if not items:
+            return []
+        status, answer = await self._eval(
+            "append_known",
+            (keys.ids, keys.sessions, keys.feed, *logs),
+            (arrival, owner, limits.max_ahead_us, limits.max_events, limits.feed_ttl_ms, *tail),
+        )
+        if status == b"LATE":
+            self._arrivals.note(keys.ids, int(answer))
+            return [b""] * len(items)
+        return answer.split(b",")
 
     async def update(
         self, keys: FlowKeys, session: str, entry: EntryId, *, expected: bytes, body: bytes, attempt: Attempt
