@@ -137,6 +137,12 @@ def _new(text: str, **fields: Any) -> NewMessage:
     return NewMessage(text=text, sender="User", sender_name="Ann", session_id="chat", **fields)
 
 
+async def say_again(store: SessionStore, text: str, session: str) -> Message:
+    """Append as a process does that has appended to the session before."""
+    store._parts.appender._meet(FLOW, session)
+    return await say(store, text, session)
+
+
 def _outcome(result: RenameResult) -> tuple[str, int, str, int]:
     return result.outcome, result.messages, result.session_id, len(result.numbers)
 
@@ -148,6 +154,14 @@ VERBS = [
         "append",
         "chat",
         lambda store, _: say(store, "new", "chat"),
+        lambda message: (message.text, message.session_id),
+        ("new", "chat"),
+    ),
+    Verb(
+        "append to a session that was met",
+        "append_known",
+        "chat",
+        lambda store, _: say_again(store, "new", "chat"),
         lambda message: (message.text, message.session_id),
         ("new", "chat"),
     ),
