@@ -47,8 +47,7 @@ class Arrivals:
             known = self._note(node, int(seconds) * 1_000_000 + int(microseconds), sent_at)
         attempt.over_at = sent_at + self._window + _MARGIN
         latest = int((sent_at + self._window) * 1e6) + known[0]
-        elapsed = attempt.elapsed_ms
-        return b"%d,%b" % (latest, elapsed) if elapsed else b"%d" % latest
+        return b"%d,%b" % (latest, attempt.elapsed_ms) if attempt.unknown else b"%d" % latest
 
     def note(self, key: bytes, server_us: int) -> None:
         """The server of ``key`` has just told its time in µs."""

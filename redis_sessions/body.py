@@ -61,8 +61,10 @@ def encode(message: NewMessage | Message, changes: Mapping[str, Any] | None = No
     Raises:
         InvalidInputError: a field holds what JSON cannot (the text names the problem, not the value).
     """
-    origin = (changes or {}).get("origin", getattr(message, "origin", None))
+    # Not getattr: pydantic takes its time to find out that a model has no such attribute.
+    origin = message.origin if isinstance(message, Message) else message.__dict__.get("origin")
     if changes:
+        origin = changes.get("origin", origin)
         message = NewMessage.model_construct(
             **{name: getattr(message, name) for name in _CONTENT} | dict(changes)
         )

@@ -60,7 +60,7 @@ class Properties(BaseModel):
     allow_markdown: bool = False
     positive_feedback: bool | None = None
     state: Literal["partial", "complete"] = "complete"
-    targets: list[Any] = []
+    targets: list[Any] = Field(default_factory=list)  # a list here would be copied deeply for each
     usage: Usage | None = None
     build_duration: float | None = None
 

@@ -106,7 +106,7 @@ class Telemetry:
         transport = store._parts.transport
         if not hasattr(transport.replies, "__wrapped__"):
             attributes = await _where(store)
-            transport.replies = self._observed_trip(transport.replies, attributes)  # type: ignore[assignment]
+            transport.replies = self._observed_trip(transport.replies, attributes)  # type: ignore[method-assign]
         if store in self._stores:
             return
         self._stores.add(store)

@@ -20,7 +20,7 @@ from redis_sessions.calls import unknown_outcome
 from redis_sessions.errors import InvalidTimestampError, OwnerMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis_sessions.calls import Attempt, Calls
     from redis_sessions.ids import EntryId
@@ -148,8 +148,8 @@ class Runner:
             reply = await self._run(keys[0], ("EVAL", code.text, len(keys), *keys, *args))
         return cast("list[bytes]", reply)
 
-    async def _run(self, key: bytes, command: Command) -> Any:
-        return await self._replication.run(key, command, lambda reply: reply[0] in _WROTE)
+    def _run(self, key: bytes, command: Command) -> Awaitable[Any]:
+        return self._replication.run(key, command, _wrote)
 
     async def _write(
         self,
@@ -171,6 +171,10 @@ class Runner:
             raise LateError
 
         return await self._calls.write(once, attempt)
+
+
+def _wrote(reply: list[bytes]) -> bool:
+    return reply[0] in _WROTE
 
 
 def emptied(rest: Sequence[bytes]) -> str | None:

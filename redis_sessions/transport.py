@@ -21,7 +21,7 @@ from redis_sessions.lines import TIMEOUT, Lines
 from redis_sessions.redirections import REDIRECTIONS, follow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from redis_sessions.connection import Connection
 
@@ -58,7 +58,7 @@ class Transport:
                 raise reply
         return replies
 
-    async def replies(self, key: bytes, *commands: Command) -> list[Any]:
+    def replies(self, key: bytes, *commands: Command) -> Awaitable[list[Any]]:
         """As :meth:`run`, with error replies in their places.
 
         Raises:
@@ -66,11 +66,11 @@ class Transport:
         """
         self.round_trips += 1
         if self._lines is not None:
-            return await self._lines.talk(commands, alone=commands[-1][0] in _WAITING)
+            return self._lines.talk(commands, alone=commands[-1][0] in _WAITING)
         client = self._client
         if isinstance(client, Cluster):
-            return await self._run_in_cluster(client, key, commands)
-        return await self._run_in_memory(client, commands)
+            return self._run_in_cluster(client, key, commands)
+        return self._run_in_memory(client, commands)
 
     async def scatter(self, commands: Sequence[tuple[bytes, Command]]) -> list[Any]:
         """The replies to (key, command) pairs of any shards, in order; one round trip for each node.

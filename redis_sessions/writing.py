@@ -75,19 +75,26 @@ class Writing(Opened):
             OwnerMismatchError: the flow belongs to somebody else.
             MessageExistsError: a message with this ``id`` is in the flow already.
         """
-        optional = {
-            "session_id": session_id,
-            "user_id": user_id,
-            "timestamp": timestamp,
-            "id": id,
-            "run_id": run_id,
-            "context_id": context_id,
-            "properties": properties,
-            "session_metadata": session_metadata,
-            "duration": duration,
+        fields: dict[str, Any] = {
+            "text": text,
+            "sender": sender,
+            "sender_name": sender_name,
+            "category": category,
         }
-        fields: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
-        fields |= {"text": text, "sender": sender, "sender_name": sender_name, "category": category}
+        optional = (
+            ("session_id", session_id),
+            ("user_id", user_id),
+            ("timestamp", timestamp),
+            ("id", id),
+            ("run_id", run_id),
+            ("context_id", context_id),
+            ("properties", properties),
+            ("session_metadata", session_metadata),
+            ("duration", duration),
+        )
+        for name, value in optional:
+            if value is not None:
+                fields[name] = value
         if files:
             fields["files"] = list(files)
         if content_blocks:
