@@ -92,9 +92,7 @@ class Writing(Opened):
             ("session_metadata", session_metadata),
             ("duration", duration),
         )
-        for name, value in optional:
-            if value is not None:
-                fields[name] = value
+        fields |= {name: value for name, value in optional if value is not None}
         if files:
             fields["files"] = list(files)
         if content_blocks:

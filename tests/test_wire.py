@@ -32,6 +32,7 @@ BUILD = VertexBuild(id="ChatInput-1", flow_id=FLOW, valid=True)
 RUN = Transaction(flow_id=FLOW, vertex_id="ChatInput-1", status="success")
 OPERATIONS: dict[str, Callable[[SessionStore, Message], Awaitable[object]]] = {
     "append": lambda store, _: say(store),
+    "append, to a session not met lately": lambda store, _: say(store),
     "append_many": lambda store, _: store.append_many(FLOW, BATCH),
     "append, with an id made elsewhere": lambda store, _: say(store, id=uuid4()),
     "append, to a new flow": lambda store, _: say(store, flow="new", owner="ann"),
@@ -105,7 +106,7 @@ async def test_an_operation_sends_what_is_documented(
         await store.add_transaction(RUN)
         if "not met" in operation:
             store = await make_store(url=proxy.url)
-            await store.ping()
+            await say(store, session="elsewhere")
         proxy.forget()
         await OPERATIONS[operation](store, message)
 
