@@ -71,7 +71,7 @@ def job_id(value: str) -> str:
 
 
 def _name(what: str, value: str | UUID, most: int) -> str:
-    if not isinstance(value, str | UUID):
+    if type(value) is not str and not isinstance(value, str | UUID):
         msg = f"{what} is text or a UUID"
         raise InvalidInputError(msg)
     text = str(value)

@@ -126,7 +126,8 @@ class Scripts(FlowScripts):
         limits, first = self._limits, items[0].attempt
         arrival = await self._arrivals.arrival(keys.ids, first)
         # From here on each may be carried out, until that time.
-        items[:] = [item for item in items if not item.given_up]
+        if items[0].answer is not None:  # in a group
+            items[:] = [item for item in items if not item.given_up]
         logs: list[bytes] = []
         tail: list[Any] = []
         for item in items:
