@@ -17,7 +17,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from redis_sessions.connection import HEALTH_CHECK_INTERVAL
 from redis_sessions.errors import StoreClosedError
 
 if TYPE_CHECKING:
@@ -65,6 +64,7 @@ class Line(asyncio.Protocol):
         self._waiting: deque[_Exchange] = deque()
         self._unsent: list[bytes] = []
         self._given_up = False
+        self._longest_idle = connection.health_check_interval or float("inf")
         self._used_at = time.monotonic()
         self.retiring = connection._reader.at_eof()
         self._transport.set_protocol(self)
@@ -74,11 +74,11 @@ class Line(asyncio.Protocol):
         """Whether replies are to come."""
         return bool(self._waiting)
 
-    def takes(self, idle: float) -> bool:
-        """Whether a request can be sent, on a line that was not idle for longer than so many seconds."""
+    def takes(self) -> bool:
+        """Whether a request can be sent; not when redis-py would PING first."""
         if self.retiring or self._transport.is_closing():
             return False
-        if not self._waiting and time.monotonic() - self._used_at > idle:
+        if not self._waiting and time.monotonic() - self._used_at > self._longest_idle:
             return False
         return not self.connection.should_reconnect()
 
@@ -199,7 +199,7 @@ class Lines:
         request = pack_command(commands[0]) if len(commands) == 1 else b"".join(map(pack_command, commands))
         alone = alone or len(request) > _LARGE
         line = self._shared
-        if alone or line is None or not line.takes(HEALTH_CHECK_INTERVAL):
+        if alone or line is None or not line.takes():
             line = await self._line(alone=alone)
         answer = line.send(request, len(commands))
         if self._timer is None:
@@ -231,7 +231,7 @@ class Lines:
             async with asyncio.timeout(self._timeout):
                 while True:
                     line = await (self._line_alone() if alone else self._shared_line())
-                    if line.takes(HEALTH_CHECK_INTERVAL):
+                    if line.takes():
                         return line
         except TimeoutError:
             raise RedisTimeoutError(_NO_CONNECTION) from None
@@ -239,7 +239,7 @@ class Lines:
     async def _line_alone(self) -> Line:
         while self._idle:
             line = self._idle.pop()
-            if line.takes(HEALTH_CHECK_INTERVAL):
+            if line.takes():
                 return line
             self._release(line)
         shared = self._shared
@@ -280,6 +280,8 @@ class Lines:
         # What cannot be used at once goes through the pool, which connects it anew.
         while self._idle:
             self._release(self._idle.pop())
+        if self._releasing:
+            await asyncio.wait(self._releasing)
         self._queued += 1
         try:
             connection: Any = await self._pool.get_connection()  # type: ignore[no-untyped-call]
