@@ -26,9 +26,10 @@ _LARGEST = 128 * 1024
 
 @dataclass(slots=True)
 class Item:
-    """A message on its way: its session, and the attempt that it belongs to."""
+    """A message on its way: its session, the token of its call, and the attempt that it belongs to."""
 
     session: str
+    token: bytes
     at: int
     body: bytes
     attempt: Attempt

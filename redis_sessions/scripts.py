@@ -117,7 +117,7 @@ class Scripts(FlowScripts):
         async def once(now: Attempt) -> bytes:
             if now.unknown:
                 return b""  # an earlier attempt is to be looked for
-            return await self._groups.append(keys, owner, Item(session, at, body, now))
+            return await self._groups.append(keys, owner, Item(session, now.token, at, body, now))
 
         return await self._calls.write(once, attempt) or None
 
@@ -133,7 +133,7 @@ class Scripts(FlowScripts):
         for item in items:
             item.attempt.over_at = first.over_at
             logs.append(keys.log(item.session))
-            tail += (item.session.encode(), item.attempt.token, item.at, item.body)
+            tail += (item.session.encode(), item.token, item.at, item.body)
         if not items:
             return []
         status, answer = await self._eval(
