@@ -172,13 +172,14 @@ def markdown(results: Results) -> str:
     """Everything that :func:`show` shows, as a page."""
     about = ", ".join(f"{name} {value}" for name, value in results.about.items())
     parts = [f"{about}. {results.noise}.\n"]
-    parts += [f"**{table.title}**\n\n{_as_markdown(table)}" for table in tables(results)]
+    parts += [f"**{table.title}**\n\n{as_markdown(table)}" for table in tables(results)]
     lines = [*footnotes(results), *(f"Missed: {line}" for line in missed(results))]
     parts.append("".join(f"- {line}\n" for line in lines))
     return "\n".join(parts)
 
 
-def _as_markdown(table: Table) -> str:
+def as_markdown(table: Table) -> str:
+    """The table without its title."""
     columns = [[str(heading.header), *map(str, heading.cells)] for heading in table.columns]
     rows = list(zip(*columns, strict=True))
     lines = ["| " + " | ".join(row) + " |" for row in rows]

@@ -8,7 +8,6 @@ import pytest
 
 from tests.langflow import flows
 from tests.support.langflow import LangflowServer
-from tests.support.waiting import poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,8 +72,7 @@ def behind_a_gateway(
         for server in pair:
             server.spawn()
         for server in pair:
-            poll(server.healthy, timeout=300, interval=0.2)
-            server.log_in()
+            server.wait_until_ready()
         yield pair
     finally:
         for server in pair:

@@ -95,11 +95,15 @@ class LangflowServer:
     def start(self) -> LangflowServer:
         """Start, and return when it answers and the client is logged in."""
         self.spawn()
+        self.wait_until_ready()
+        return self
+
+    def wait_until_ready(self) -> None:
+        """Wait until a spawned server answers, and log in."""
         poll(lambda: not self.alive or self.healthy(), timeout=START, interval=0.2)
         if not self.alive:
             raise RuntimeError(f"Langflow did not start:\n{self.log[-4000:]}")
         self.log_in()
-        return self
 
     def spawn(self) -> None:
         """Start, and do not wait."""
