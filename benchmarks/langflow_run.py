@@ -187,7 +187,7 @@ def sides(*, postgres: bool, console: Console) -> Iterator[list[Side]]:
                     url = stack.enter_context(peers.postgres(binaries))
                 env = {"LANGFLOW_LOG_LEVEL": "error"} | ({"REDIS_SESSIONS_URL": redis} if redis else {})
                 name = f"{kind}, {database}"
-                server = LangflowServer(folder / name.replace(", ", "-"), database=url, **env)
+                server = LangflowServer(folder / str(len(running)), database=url, **env)
                 stack.callback(server.close)
                 running.append(Side(name, server, redis))
         with console.status(f"starting {len(running)} Langflows"):

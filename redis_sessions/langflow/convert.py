@@ -16,6 +16,7 @@ from fastapi.encoders import jsonable_encoder
 from lfx.schema.legacy_render import render_v1_content_blocks
 from lfx.schema.message import Message
 from lfx.schema.validators import TF_WITH_TZ_AND_MICROSECONDS, str_to_timestamp
+from lfx.utils import file_path_security
 
 from redis_sessions import limits
 from redis_sessions import models as stored
@@ -204,9 +205,17 @@ def _paths(message: Any) -> list[str]:
         if not isinstance(path, str) or not path:
             continue
         session = str(message.session_id or "")
-        inside = path.split(session)[1:] if session and path is not file else []
-        paths.append(f"{session}{inside[0]}" if inside else path)
+        folder = _folder(session, path)
+        inside = path.split(folder)[1:] if session and path is not file else []
+        paths.append(f"{folder}{inside[0]}" if inside else path)
     return paths
+
+
+def _folder(session: str, path: str) -> str:
+    """A session's folder. From Langflow 1.13.1 on that of a flow is ``flow-<id>``, of older files its id."""
+    scope = getattr(file_path_security, "flow_storage_scope", None)
+    typed = "" if scope is None else str(scope(session))
+    return typed if typed and f"{typed}/" in path else session
 
 
 def _timestamp(value: datetime | str) -> datetime:

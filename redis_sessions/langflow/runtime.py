@@ -17,7 +17,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from redis_sessions.errors import ConfigurationError, StoreUnavailableError
+from redis_sessions.errors import ConfigurationError, RedisSessionsError, StoreUnavailableError
 from redis_sessions.langflow.settings import PluginSettings
 from redis_sessions.store import SessionStore
 
@@ -53,6 +53,7 @@ class _Held:
         self.opening = asyncio.Lock()
         self.is_open = False
         self._until_shutdown: AsyncGenerator[None, None] | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     async def open(self) -> SessionStore:
         if not self.is_open:
@@ -70,7 +71,39 @@ class _Held:
             yield
         finally:
             self.is_open = False
+            if self._watch is not None:
+                self._watch.cancel()
             await self.store.aclose()
+
+    async def look(self) -> None:
+        """One short look whether Redis is back, after a call that waited for it until its deadline.
+
+        A run makes many calls: without this each would wait that long, and a run would fail after a minute.
+        After a look in vain a task watches, and calls fail at once until it has seen Redis answer.
+
+        Raises:
+            StoreUnavailableError: it is not back.
+        """
+        if self._watch is None or self._watch.done():
+            if await self._is_back():
+                return
+            if self._watch is None or self._watch.done():  # others may have looked at the same time
+                self._watch = asyncio.create_task(self._until_back(), context=contextvars.Context())
+        msg = "Redis cannot be reached, as when the last call waited for it; nothing was changed"
+        raise StoreUnavailableError(msg)
+
+    async def _is_back(self) -> bool:
+        try:
+            async with asyncio.timeout(LOOK):
+                await self.store.ping()
+        except (TimeoutError, StoreUnavailableError):
+            return False
+        return True
+
+    async def _until_back(self) -> None:
+        with contextlib.suppress(RedisSessionsError):  # an answer too: the next call is told
+            while not await self._is_back():
+                pass
 
     async def aclose(self) -> None:
         if self._until_shutdown is not None:
@@ -117,21 +150,8 @@ async def store() -> SessionStore:
         held = _state.stores.setdefault(loop, _Held(settings().store_settings()))
     opened = held.store if held.is_open else await held.open()
     if opened.counters.unreachable:
-        await _look(opened)
+        await held.look()
     return opened
-
-
-async def _look(opened: SessionStore) -> None:
-    """One short look whether Redis is back, after a call that waited for it until its deadline.
-
-    A run makes many calls: without this each would wait that long, and a run would fail after a minute.
-    """
-    try:
-        async with asyncio.timeout(LOOK):
-            await opened.ping()
-    except TimeoutError:
-        msg = "Redis cannot be reached, as when the last call waited for it; nothing was changed"
-        raise StoreUnavailableError(msg) from None
 
 
 def blocking(coroutine: Coroutine[Any, Any, T]) -> T:

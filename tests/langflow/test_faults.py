@@ -67,6 +67,7 @@ def test_gone_for_good(langflow: LangflowServer, fragile: Server) -> None:
         assert langflow.alive
     finally:
         fragile.restart()
+    poll(lambda: langflow.http.get("/api/v1/monitor/messages", params={"flow_id": flow}).is_success)
     langflow.run(flow, "after", session_id="s")
     assert [message["text"] for message in langflow.messages(flow_id=flow)] == [
         "before",

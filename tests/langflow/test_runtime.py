@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 import uuid
@@ -15,9 +16,11 @@ from lfx.schema.message import Message
 from redis_sessions import StoreUnavailableError
 from redis_sessions.langflow import functions, runtime
 from tests.support.servers import valkey_server
-from tests.support.waiting import poll
+from tests.support.waiting import poll, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.support.servers import Server
 
 FLOW, ANN = uuid.UUID(int=1), uuid.UUID(int=11)
@@ -77,21 +80,73 @@ def test_a_forked_child_has_a_store_of_its_own(redis: None) -> None:
     assert [message.text for message in found] == ["parent", "child"]
 
 
-async def test_only_the_first_call_waits_for_a_redis_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+async def gone(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    """A server that was killed, and one call waited for it in vain."""
     with valkey_server() as server:
         monkeypatch.setenv("REDIS_SESSIONS_URL", server.url)
-        monkeypatch.setenv("REDIS_SESSIONS_DEADLINE", "3")
+        monkeypatch.setenv("REDIS_SESSIONS_DEADLINE", "2")
         runtime.reset()
         await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
         server.kill()
-        took = []
-        for _ in range(2):
-            began = time.monotonic()
-            with pytest.raises(StoreUnavailableError):
-                await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
-            took.append(time.monotonic() - began)
-        assert took[1] < took[0]
-        server.restart()
-        await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
+        assert await seconds_to_fail() > 1
+        yield server
         await runtime.aclose()
         runtime.reset()
+
+
+async def seconds_to_fail() -> float:
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailableError):
+        await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
+    return time.monotonic() - began
+
+
+async def answers() -> bool:
+    with contextlib.suppress(StoreUnavailableError):
+        await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
+        return True
+    return False
+
+
+async def test_only_the_first_call_waits_for_a_redis_that_is_gone(gone: Server) -> None:
+    assert await seconds_to_fail() < 1 + runtime.LOOK
+    assert sum([await seconds_to_fail() for _ in range(20)]) < 20 * runtime.LOOK / 2
+
+
+async def test_calls_at_once_all_fail_and_leave_one_watch(gone: Server) -> None:
+    await asyncio.gather(*(seconds_to_fail() for _ in range(8)))
+    watching = [task for task in asyncio.all_tasks() if "_until_back" in repr(task.get_coro())]
+    assert len(watching) == 1
+
+
+async def test_a_redis_that_is_back_is_seen_without_a_call(gone: Server) -> None:
+    await seconds_to_fail()
+    (held,) = runtime._state.stores.values()
+    assert held.store.counters.unreachable
+    gone.restart()
+    await wait_until(lambda: not held.store.counters.unreachable)
+    await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
+
+
+async def test_one_that_is_back_before_anybody_looked_is_used_at_once(gone: Server) -> None:
+    gone.restart()
+    await functions.astore_message(say(), flow_id=FLOW, user_id=ANN)
+
+
+async def test_a_watch_ends_with_the_store(gone: Server) -> None:
+    await seconds_to_fail()
+    (held,) = runtime._state.stores.values()
+    watch = held._watch
+    assert watch is not None
+    await runtime.aclose()
+    await wait_until(watch.done)
+
+
+async def test_one_that_is_gone_again_is_waited_for_again(gone: Server) -> None:
+    await seconds_to_fail()
+    gone.restart()
+    await wait_until(answers)
+    gone.kill()
+    assert await seconds_to_fail() > 1
+    assert await seconds_to_fail() < 1 + runtime.LOOK

@@ -20,7 +20,7 @@ from tests.support.servers import free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CONF = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "16MB", "max_connections": "20"}
+_CONF = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "16MB", "max_connections": "60"}
 
 
 def _folder() -> Path | None:

@@ -10,10 +10,12 @@ from unittest.mock import patch
 from langflow.services.database.models.flow.model import Flow
 from langflow.services.deps import session_scope
 
+from redis_sessions import StoreUnavailableError
 from redis_sessions.langflow import runtime, seams
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     import httpx
 
@@ -49,14 +51,22 @@ def from_langflow() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def away(server: Server) -> Iterator[None]:
-    """Inside, Redis is away; afterwards it is back, and empty."""
+@contextlib.asynccontextmanager
+async def away(server: Server) -> AsyncIterator[None]:
+    """Inside, Redis is away; afterwards it is back, and empty, and the plug-in has seen it."""
     server.kill()
     try:
         yield
     finally:
         server.restart()
+    await wait_until(_answers)
+
+
+async def _answers() -> bool:
+    with contextlib.suppress(StoreUnavailableError):
+        await runtime.store()
+        return True
+    return False
 
 
 async def exists(flow_id: str) -> bool:

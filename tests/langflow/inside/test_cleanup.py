@@ -133,7 +133,7 @@ async def test_a_deletion_in_a_savepoint_is_decided_by_the_whole_transaction(
 async def test_without_redis_nothing_is_deleted_and_the_caller_is_told(
     person: Person, redis_of_langflow: Server, flow: str
 ) -> None:
-    with away(redis_of_langflow):
+    async with away(redis_of_langflow):
         one = await person.client.delete(f"/api/v1/flows/{flow}")
         several = await person.client.request("DELETE", "/api/v1/flows/", json=[flow])
         with pytest.raises(HTTPException) as refused:

@@ -231,7 +231,7 @@ async def test_an_erase_without_redis_fails_and_is_tried_again(
 ) -> None:
     keys = new_end_user()
     request = await request_for(keys, person)
-    with away(redis_of_langflow):
+    async with away(redis_of_langflow):
         assert await engine.run_request(request) == "erasing"
         failed = await counted(request)
 
@@ -244,17 +244,16 @@ async def test_what_cannot_reach_redis_is_refused_and_not_answered_without_it(
     langflow: Application, person: Person, redis_of_langflow: Server
 ) -> None:
     keys, actor = new_end_user(), uuid.UUID(person.id)
-    with away(redis_of_langflow):
-        async with session_scope() as session:
-            user = await session.get(User, actor)
-            for ask in (
-                dry_run.end_user_dry_run(session, keys, ()),
-                dry_run.builder_dry_run(session, user),
-                export.export_end_user(session, keys, (), actor),
-                end_user_search.search_end_users(session, "a", 1),
-            ):
-                with pytest.raises(StoreUnavailableError):
-                    await ask
+    async with away(redis_of_langflow), session_scope() as session:
+        user = await session.get(User, actor)
+        for ask in (
+            dry_run.end_user_dry_run(session, keys, ()),
+            dry_run.builder_dry_run(session, user),
+            export.export_end_user(session, keys, (), actor),
+            end_user_search.search_end_users(session, "a", 1),
+        ):
+            with pytest.raises(StoreUnavailableError):
+                await ask
 
 
 async def test_erasing_an_account_removes_its_flows_and_its_messages_elsewhere(

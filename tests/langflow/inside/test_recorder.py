@@ -47,7 +47,7 @@ async def test_what_is_recorded_while_redis_is_away_is_written_once_when_it_is_b
     langflow: Application, redis_of_langflow: Server, store: SessionStore
 ) -> None:
     flow = str(uuid.uuid4())
-    with away(redis_of_langflow):
+    async with away(redis_of_langflow):
         for _ in range(3):
             transactions.keep(run(flow), 100)
         assert not recorder.flush(0.5)
@@ -60,7 +60,7 @@ async def test_when_too_many_wait_the_oldest_are_lost_and_counted_in_the_log(
     langflow: Application, redis_of_langflow: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     small, written = Recorder(max_waiting=3, max_bytes=100), Written()
-    with away(redis_of_langflow):
+    async with away(redis_of_langflow):
         small.add("one", written.write(0), size=1)
         poll(lambda: small._busy and not small._waiting, timeout=10)
         for number in range(1, 6):
