@@ -1,4 +1,4 @@
-"""Langflow on PostgreSQL with the plug-in: two servers, started together on an empty database, and one Redis."""
+"""Langflow on PostgreSQL with the plug-in: two servers, started at once on an empty database, one Redis."""
 
 from __future__ import annotations
 
