@@ -18,6 +18,7 @@ from tests.langflow.test_memory_parity import graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 UPSTREAM = {
     "astore_message": ("message", "flow_id", "run_id"),
@@ -52,16 +53,71 @@ def test_it_is_a_service() -> None:
     assert memory.service.name == "memory_service"
 
 
-async def test_it_stores_reads_updates_and_deletes(redis: None) -> None:
-    with graph(uuid.UUID(int=1), uuid.UUID(int=11)):
-        (kept,) = await memory.service.astore_message(
-            Message(text="hello", sender="User", sender_name="Ann", session_id="s")
-        )
-        kept.sender_name = "Bob"
-        await memory.service.aupdate_messages(kept)
-        assert [each.sender_name for each in await memory.service.aget_messages(session_id="s")] == ["Bob"]
-        await memory.service.adelete_message(str(kept.id))
-        assert await memory.service.aget_messages(session_id="s") == []
+def say(text: str = "hello", session: str = "s", sender: str = "User", name: str = "Ann") -> Message:
+    return Message(text=text, sender=sender, sender_name=name, session_id=session)
+
+
+def running() -> AbstractContextManager[None]:
+    """A running flow: in one, 1.13 lets a call leave out flow and owner, as upstream does everywhere."""
+    return graph(uuid.UUID(int=1), uuid.UUID(int=11))
+
+
+class TestUpstreamsContract:
+    """What upstream asks of every memory service (``MemoryServiceContract`` on its branch)."""
+
+    async def test_what_is_stored_is_read(self, redis: None) -> None:
+        with running():
+            await memory.service.astore_message(say())
+            assert [each.text for each in await memory.service.aget_messages(session_id="s")] == ["hello"]
+
+    async def test_a_message_without_a_session_is_refused(self, redis: None) -> None:
+        with running():
+            with pytest.raises(ValueError, match="session_id"):
+                await memory.service.astore_message(say(session=""))
+
+    async def test_a_sender_can_be_asked_for(self, redis: None) -> None:
+        with running():
+            await memory.service.astore_message(say("of a person"))
+            await memory.service.astore_message(say("of a machine", sender="Machine", name="Bot"))
+            found = await memory.service.aget_messages(session_id="s", sender="User")
+            assert [each.text for each in found] == ["of a person"]
+
+    async def test_a_message_stored_again_is_updated(self, redis: None) -> None:
+        with running():
+            (kept,) = await memory.service.astore_message(say())
+            kept.sender_name = "Bob"
+            await memory.service.astore_message(kept)
+            found = await memory.service.aget_messages(session_id="s")
+            assert [each.sender_name for each in found] == ["Bob"]
+
+    async def test_a_message_is_updated(self, redis: None) -> None:
+        with running():
+            (kept,) = await memory.service.astore_message(say())
+            kept.sender_name = "Bob"
+            await memory.service.aupdate_messages([kept])
+            (found,) = await memory.service.aget_messages(session_id="s")
+            assert found.sender_name == "Bob"
+
+    async def test_deleting_a_session_leaves_the_others(self, redis: None) -> None:
+        with running():
+            for session in ("kept", "dropped"):
+                await memory.service.astore_message(say(session=session))
+            await memory.service.adelete_messages(session_id="dropped")
+            left = [
+                len(await memory.service.aget_messages(session_id=session)) for session in ("kept", "dropped")
+            ]
+            assert left == [1, 0]
+
+    async def test_a_message_is_deleted(self, redis: None) -> None:
+        with running():
+            (kept,) = await memory.service.astore_message(say())
+            await memory.service.adelete_message(str(kept.id))
+            assert await memory.service.aget_messages(session_id="s") == []
+
+    async def test_deleting_nothing_in_particular_is_refused(self, redis: None) -> None:
+        with running():
+            with pytest.raises(ValueError, match="session_id or context_id"):
+                await memory.service.adelete_messages()
 
 
 def test_it_is_registered_in_an_lfx_that_has_a_place_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
