@@ -71,9 +71,8 @@ class TestUpstreamsContract:
             assert [each.text for each in await memory.service.aget_messages(session_id="s")] == ["hello"]
 
     async def test_a_message_without_a_session_is_refused(self, redis: None) -> None:
-        with running():
-            with pytest.raises(ValueError, match="session_id"):
-                await memory.service.astore_message(say(session=""))
+        with running(), pytest.raises(ValueError, match="session_id"):
+            await memory.service.astore_message(say(session=""))
 
     async def test_a_sender_can_be_asked_for(self, redis: None) -> None:
         with running():
@@ -115,9 +114,8 @@ class TestUpstreamsContract:
             assert await memory.service.aget_messages(session_id="s") == []
 
     async def test_deleting_nothing_in_particular_is_refused(self, redis: None) -> None:
-        with running():
-            with pytest.raises(ValueError, match="session_id or context_id"):
-                await memory.service.adelete_messages()
+        with running(), pytest.raises(ValueError, match="session_id or context_id"):
+            await memory.service.adelete_messages()
 
 
 def test_it_is_registered_in_an_lfx_that_has_a_place_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
