@@ -248,7 +248,7 @@ checksum/auth: {{ .data | toJson | sha256sum }}
 {{- fail "monitor.access.kind keys needs monitor.access.keysSecret: put the line of `redis-sessions key new` into a Secret under the key keys; or use langflow; or set monitor.enabled=false" }}
 {{- end }}
 {{- if and $v.monitor.enabled (eq $v.monitor.access.kind "langflow") (not $v.monitor.access.langflowUrl) }}
-{{- fail "monitor.access.kind langflow needs monitor.access.langflowUrl, as http://langflow-backend:7860" }}
+{{- fail "monitor.access.kind langflow needs monitor.access.langflowUrl, as http://langflow-service-backend:7860" }}
 {{- end }}
 {{- if and $v.monitor.ingress.enabled (not $v.monitor.ingress.hosts) }}
 {{- fail "monitor.ingress.enabled needs monitor.ingress.hosts: the host names of Langflow" }}
