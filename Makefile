@@ -75,9 +75,11 @@ bench: venv .venv-peers/installed .venv-adk/installed .venv-langflow/installed #
 	@.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --group $*
 	@touch $@
 
+# The health check is part of Docker's format of images only.
 image: ## Build the image of the service, where docker, podman or buildah is
 	@builder=$$(command -v docker || command -v podman || command -v buildah) || { echo 'no builder: install docker, podman or buildah' >&2; exit 1; }; \
-	$$builder build --target service --file Containerfile --tag redis-sessions:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
+	case $$builder in */docker) format= ;; *) format='--format docker' ;; esac; \
+	$$builder build $$format --target service --file Containerfile --tag redis-sessions:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) $(ARGS) .
 
 clean: ## Remove .venv and everything else that make has made
 	rm -rf .venv .venv-langflow .venv-peers .venv-adk .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

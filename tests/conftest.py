@@ -12,7 +12,8 @@ fixture             gives
 ==================  ==================================================================================
 
 ``@pytest.mark.store_options(max_messages=3)`` opens ``store`` with these options;
-``@pytest.mark.backends("valkey", "redis7")`` runs a test on these rows only. A test that does harm to
+``@pytest.mark.backends("valkey", "redis7")`` runs a test on these rows only. A module with a table ``BACKENDS``
+of its own runs on that instead, and has a fixture ``backend`` for it. A test that does harm to
 its server (kills it, fills it, reconfigures it) starts one of its own from ``tests.support``.
 """
 
@@ -79,12 +80,13 @@ def pytest_runtest_setup() -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" not in metafunc.fixturenames:
         return
-    kinds = {str(row.values[0]) for row in BACKENDS}
+    rows = getattr(metafunc.module, "BACKENDS", BACKENDS)
+    kinds = {str(row.values[0]) for row in rows}
     for name in set(metafunc.fixturenames) & set(NARROWER):
         kinds &= set(NARROWER[name])
     for mark in metafunc.definition.iter_markers("backends"):
         kinds &= set(mark.args)
-    metafunc.parametrize("backend", [row for row in BACKENDS if row.values[0] in kinds], indirect=True)
+    metafunc.parametrize("backend", [row for row in rows if row.values[0] in kinds], indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +123,7 @@ class Backend:
     url: str
     server: Server | ValkeyCluster | None  # None: in this process
     prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:12]}")
+    options: dict[str, Any] = field(default_factory=dict)  # of every store, as a user's name
 
     @property
     def redis(self) -> redis.Redis | redis.RedisCluster:
@@ -163,7 +166,7 @@ async def make_store(backend: Backend) -> AsyncIterator[MakeStore]:
 
         async def make(url: str | None = None, **options: Any) -> SessionStore:
             """An open store; ``url`` is for a proxy before the server, ``prefix`` for a stranger's keys."""
-            options.setdefault("prefix", backend.prefix)
+            options = {"prefix": backend.prefix, **backend.options, **options}
             return await stack.enter_async_context(SessionStore.from_url(url or backend.url, **options))
 
         yield make

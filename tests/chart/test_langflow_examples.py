@@ -1,7 +1,7 @@
 """The examples for Langflow's own charts name values that those charts have, and objects that ours makes.
 
-They were rendered with langflow-ide 0.1.1 and langflow-runtime 0.1.0 of github.com/langflow-ai/langflow-helm-charts, the
-parts in comments too. Those charts have no schema and are not here: what the examples may set is listed below.
+They were rendered with langflow-ide 0.1.1 and langflow-runtime 0.1.0 of langflow-ai/langflow-helm-charts,
+the parts in comments too. Those charts have no schema and are not here: what may be set is listed below.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ FULL = {"mode": "sentinel", "tls": {"enabled": True, "certManager": {"issuer": "
 
 
 def example(name: str, *, full: bool = False) -> dict[str, Any]:
-    """The example as it is, or with what it has in comments: sentences begin with a capital, values do not."""
+    """As it is, or with what stands in comments: sentences begin with a capital, values do not."""
     lines = (CHART / "examples" / name).read_text().splitlines()
     if full:
         begin = next(number for number, line in enumerate(lines) if not line.startswith("#"))
