@@ -97,6 +97,11 @@ class Tier:
             settings["REDIS_SESSIONS_TLS_CA_FILE"] = str(self.folder / "tls" / "ca.crt")
         return {name.removeprefix("REDIS_SESSIONS_").lower(): value for name, value in settings.items()}
 
+    def move(self) -> None:
+        """Give all pods, which have been stopped, other addresses, as after an outage of all nodes."""
+        self._net = f"127.{_random.randrange(64, 250)}.{_random.randrange(250)}"
+        self.pods.clear()
+
     def host(self, number: int) -> str:
         return f"{self._net}.{number}"
 
@@ -193,11 +198,17 @@ class Pod:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """Of the server: the scripts become it."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return (self._run / "log").read_text(errors="replace")
 
     def start(self) -> None:
-        """Start it, with its volume as it is. In a cluster its postStart hook runs when it answers."""
+        """Start it, with its volume as it is. Hooks and probes are the caller's to run."""
         self.data.mkdir(exist_ok=True)
         self._run.mkdir(exist_ok=True)
         command = [

@@ -7,12 +7,7 @@ import shutil
 
 from tests.chart.pods import tier
 from tests.chart.rendering import values
-from tests.chart.tiers import (
-    RUNS,
-    cluster_of,
-    join,
-    open_store,
-)
+from tests.chart.tiers import RUNS, cluster_of, join, open_store
 from tests.support.talk import say, texts
 from tests.support.waiting import poll
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.rendering import CHART, ROOT, find, notes, render, values
+from tests.chart.rendering import CHART, notes, render
 
 EXAMPLES = sorted((CHART / "examples").glob("*-values.yaml"))
 OURS = [path for path in EXAMPLES if not path.name.startswith("langflow-")]
@@ -27,18 +27,3 @@ def test_an_example_renders(path: Any) -> None:
 
     assert render(example)
     assert "helm test" in notes(example)
-
-
-def test_the_image_takes_what_the_container_runs() -> None:
-    text = (ROOT / "Containerfile").read_text()
-    container = find(render(values()), "Deployment", "-monitor")["spec"]["template"]["spec"]["containers"][0]
-
-    assert 'ENTRYPOINT ["redis-sessions"]' in text
-    assert str(container["ports"][0]["containerPort"]) in text
-    assert container["args"][0] == "serve"
-    kept = (ROOT / ".containerignore").read_text().splitlines()
-    for line in text.splitlines():
-        if line.startswith("COPY ") and "--from" not in line:
-            for source in line.split()[1:-1]:
-                assert (ROOT / source).exists(), source
-                assert f"!{source}" in kept, source

@@ -6,14 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.chart.pods import Tier, role
-from tests.chart.tiers import (
-    RUNS,
-    in_step,
-    open_store,
-    primary_of,
-    settled,
-)
+from tests.chart.pods import Tier, role, tier
+from tests.chart.tiers import RUNS, cluster_of, in_step, join, open_store, primary_of, settled
 from tests.support.talk import say, texts
 from tests.support.waiting import poll
 
@@ -84,3 +78,26 @@ async def test_a_clusters_primary_that_is_stopped_hands_over_first(cluster: Tier
     cluster.pod("valkey", number).start()
     cluster.wait_until_ready()
     assert role(cluster.client(number)) == "slave"
+
+
+async def test_a_cluster_whose_pods_all_have_new_addresses_finds_itself_again() -> None:
+    with tier(cluster_of(3, 0)) as cluster:
+        cluster.start()
+        join(cluster)
+        cluster.wait_until_ready()
+        async with open_store(cluster) as store:
+            for flow in range(20):
+                await say(store, "kept", flow=f"flow-{flow}")
+        for pod in cluster.pods.values():
+            pod.stop()
+        cluster.move()
+
+        cluster.start()
+        for number in range(3):
+            result = await asyncio.to_thread(cluster.pod("valkey", number).hook, "postStart")
+            assert result.returncode == 0, result.stderr
+        cluster.wait_until_ready()
+
+        async with open_store(cluster) as store:
+            for flow in range(20):
+                assert await texts(store, flow=f"flow-{flow}") == ["kept"]

@@ -11,10 +11,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.retry import Retry
 
 from redis_sessions import MessageUpdate, acl
-from tests.chart.tiers import (
-    RUNS,
-    open_store,
-)
+from tests.chart.tiers import RUNS, open_store
 from tests.support.talk import say, texts
 
 if TYPE_CHECKING:

@@ -6,14 +6,7 @@ import asyncio
 from typing import Any
 
 from tests.chart.pods import Tier, role, tier
-from tests.chart.tiers import (
-    RUNS,
-    cluster_of,
-    flags,
-    join,
-    open_store,
-    shape,
-)
+from tests.chart.tiers import RUNS, cluster_of, flags, join, open_store, shape
 from tests.support.talk import say, texts
 from tests.support.waiting import poll
 

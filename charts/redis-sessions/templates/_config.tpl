@@ -47,8 +47,14 @@ enable-protected-configs no
 maxmemory {{ include "rs.maxmemory" . }}
 maxmemory-policy noeviction
 client-output-buffer-limit replica {{ div (include "rs.maxmemory" . | int64) 5 }} {{ div (include "rs.maxmemory" . | int64) 10 }} 60
+# A huge session that is deleted, expires or is replaced is freed beside the commands that wait.
+lazyfree-lazy-expire yes
+lazyfree-lazy-server-del yes
 lazyfree-lazy-user-del yes
 lazyfree-lazy-user-flush yes
+replica-lazy-flush yes
+# When the pod's memory is used up, the fork goes and not the server.
+oom-score-adj relative
 
 # An acknowledged write is on disk within a second. Snapshots would fork once more, for nothing.
 appendonly yes

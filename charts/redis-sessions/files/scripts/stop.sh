@@ -1,7 +1,9 @@
 #!/bin/sh
 # Before this pod goes: if it is a primary, hand over to a replica first, so that nobody waits until it is missed.
 . "${CONFIG_DIR:-/etc/valkey}/lib.sh"
-patience=${PATIENCE:-30}
+# The rest of the pod's grace is for the server: it waits for its replicas and writes its file.
+deadline=$(($(date +%s) + ${PATIENCE:-30}))
+in_time() { [ "$(date +%s)" -lt "$deadline" ]; }
 
 is_primary() { here failover ROLE | head -n 1 | grep -q '^master$'; }
 # A replica of the new primary, and connected to it: before that, the new one may not be one yet.
@@ -30,13 +32,11 @@ log 'handing over to a replica'
 has_replicas() { here failover ROLE | sed -n 3p | grep -q .; }
 until hand_over; do
   has_replicas || { log 'there is no replica that could take over'; exit 0; }
-  patience=$((patience - 1))
-  [ "$patience" -gt 0 ] || { log 'no replica could take over in time'; exit 0; }
+  in_time || { log 'no replica could take over in time'; exit 0; }
   sleep 1
 done
 until has_handed_over; do
-  patience=$((patience - 1))
-  [ "$patience" -gt 0 ] || { log 'no replica took over in time'; exit 0; }
+  in_time || { log 'no replica took over in time'; exit 0; }
   sleep 1
 done
 log 'handed over'
