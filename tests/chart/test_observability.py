@@ -11,26 +11,32 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from redis_sessions.monitor import monitor_app
+from tests.chart.pods import tier
 from tests.chart.rendering import CHART, find, render, values
+from tests.chart.substitutes import CLI
 
 if TYPE_CHECKING:
     from redis_sessions import SessionStore
+    from tests.chart.pods import Tier
 
-# What redis_exporter 1.80 makes of INFO, CLUSTER INFO and of itself, as far as it is used here.
-EXPORTER = {
-    "redis_aof_last_bgrewrite_status",
-    "redis_aof_last_write_status",
-    "redis_cluster_state",
-    "redis_commands_processed_total",
-    "redis_connected_clients",
-    "redis_connected_slave_offset_bytes",
-    "redis_db_keys",
-    "redis_master_link_up",
-    "redis_master_repl_offset",
-    "redis_memory_max_bytes",
-    "redis_memory_used_bytes",
-    "redis_up",
+# What oliver006/redis_exporter makes of INFO (exporter/exporter.go: metricMapGauges, metricMapCounters and the
+# descriptions below them; CLUSTER INFO and databases in info.go), as far as it is used here: the field that a
+# metric comes from, and its labels.
+EXPORTER: dict[str, tuple[str, set[str]]] = {
+    "redis_aof_last_bgrewrite_status": ("aof_last_bgrewrite_status", set()),
+    "redis_aof_last_write_status": ("aof_last_write_status", set()),
+    "redis_cluster_state": ("cluster_state", set()),
+    "redis_commands_processed_total": ("total_commands_processed", set()),
+    "redis_connected_clients": ("connected_clients", set()),
+    "redis_connected_slave_offset_bytes": ("slave0", {"slave_ip", "slave_port", "slave_state"}),
+    "redis_db_keys": ("db0", {"db"}),
+    "redis_master_link_up": ("master_link_status", {"master_host", "master_port"}),
+    "redis_master_repl_offset": ("master_repl_offset", set()),
+    "redis_memory_max_bytes": ("maxmemory", set()),
+    "redis_memory_used_bytes": ("used_memory", set()),
 }
+SCRAPED = {"redis_up", "up"}  # of the exporter and of Prometheus themselves
+TARGET = {"namespace", "service", "pod"}  # labels that the ServiceMonitor gives
 ALL = {"prometheusRule": {"enabled": True}, "valkey": {"exporter": {"enabled": True}}}
 SELECTOR = re.compile(r"([a-z_:]+)\{([^}]*)\}")
 
@@ -60,11 +66,29 @@ async def test_every_expression_names_metrics_and_labels_that_there_are(store: S
     named = {(name, labels) for text in expressions() for name, labels in SELECTOR.findall(text)}
 
     assert {name for name, _ in named} & ours.keys()
-    for name, labels in named - {("up", labels) for _, labels in named}:
-        assert name in ours or name in EXPORTER, name
-        if name in ours:
-            for label in re.findall(r'(\w+)(?:=~|!~|!=|=)"', labels):
-                assert label in ours[name] | {"namespace", "service"}, (name, label)
+    assert {name for name, _ in named} & EXPORTER.keys()
+    for name, labels in named:
+        assert name in ours or name in EXPORTER or name in SCRAPED, name
+        known = ours.get(name, EXPORTER.get(name, ("", set()))[1]) | TARGET
+        for label in re.findall(r'(\w+)(?:=~|!~|!=|=)"', labels):
+            assert label in known, (name, label)
+
+
+@pytest.mark.skipif(CLI is None, reason="redis-cli, which stands in for valkey-cli, is not installed")
+@pytest.mark.timeout(240)
+def test_the_servers_tell_the_exporter_what_the_metrics_are_made_of(cluster: Tier) -> None:
+    """As the user that the exporter is, with the commands that it has."""
+    told: set[str] = set()
+    with tier(values("standalone", **ALL)) as standalone:
+        standalone.start()
+        standalone.wait_until_ready()
+        standalone.client(0).set("rs:key", "value")
+        told |= standalone.client(0, "exporter").info("all").keys()
+    for number in range(cluster.nodes):
+        told |= cluster.client(number).info("all").keys()
+    told |= cluster.client(0).execute_command("CLUSTER INFO").keys()
+
+    assert {field for field, _ in EXPORTER.values()} - told == set()
 
 
 @pytest.mark.parametrize(

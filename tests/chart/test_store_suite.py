@@ -32,7 +32,7 @@ PART = ("append", "rename", "ttl")
 MODULES = (
     *PART,
     *("delete", "flows", "history", "jobs", "moved", "recent", "session_names", "sessions", "trim", "update"),
-    *("watch", "wire"),
+    "watch",
 )
 # Helpers that look past the store, through its own client, with commands that its user does not have.
 PAST_THE_STORE = {"all_keys", "dump", "expire", "nothing_changes"}
