@@ -12,9 +12,9 @@ fixture             gives
 ==================  ==================================================================================
 
 ``@pytest.mark.store_options(max_messages=3)`` opens ``store`` with these options;
-``@pytest.mark.backends("valkey", "redis7")`` runs a test on these rows only. A module with a table ``BACKENDS``
-of its own runs on that instead, and has a fixture ``backend`` for it. A test that does harm to
-its server (kills it, fills it, reconfigures it) starts one of its own from ``tests.support``.
+``@pytest.mark.backends("valkey", "redis7")`` runs a test on these rows only. A module that has a table
+``BACKENDS`` and a fixture ``backend`` runs on these instead. A test that does harm to its server (kills it,
+fills it, reconfigures it) starts one of its own from ``tests.support``.
 """
 
 from __future__ import annotations

@@ -121,14 +121,14 @@ def health(installed: Path, port: int) -> int:
     ).returncode
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_health_check_tells_a_service_that_serves_from_none(installed: Path, serving: int) -> None:
     assert health(installed, free_port()) != 0
 
     poll(lambda: health(installed, serving) == 0, timeout=30, interval=0.2)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_image_has_no_tools_to_install_with(installed: Path) -> None:
     assert not (installed / "bin" / "pip").exists()
     assert (installed / "bin" / "redis-sessions").exists()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from redis_sessions import SessionStore
     from tests.chart.pods import Tier
 
-# What oliver006/redis_exporter makes of INFO (exporter/exporter.go: metricMapGauges, metricMapCounters and the
-# descriptions below them; CLUSTER INFO and databases in info.go), as far as it is used here: the field that a
+# What oliver006/redis_exporter makes of INFO (exporter/exporter.go: metricMapGauges, metricMapCounters and
+# what is below them; CLUSTER INFO and databases in info.go), as far as it is used here: the field that a
 # metric comes from, and its labels.
 EXPORTER: dict[str, tuple[str, set[str]]] = {
     "redis_aof_last_bgrewrite_status": ("aof_last_bgrewrite_status", set()),

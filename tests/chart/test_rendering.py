@@ -107,6 +107,34 @@ def test_every_choice_is_valid_for_every_kubernetes(mode: str, tls: str) -> None
                 kubernetes_validate.validate(manifest, version, strict=True)
 
 
+SINCE = {  # the minor version of Kubernetes 1 that first had it
+    "apps/v1": 9,
+    "autoscaling/v2": 23,
+    "batch/v1": 21,  # of CronJobs
+    "networking.k8s.io/v1": 19,  # of Ingresses
+    "policy/v1": 21,
+    "v1": 0,
+}
+
+
+def test_the_least_kubernetes_is_the_one_that_has_all_that_is_used() -> None:
+    everything = {**EVERYTHING, "monitor": {**SCALING["hpa"]["monitor"], **INGRESS["ingress"]["monitor"]}}
+    used = {
+        one["apiVersion"]
+        for mode in MODES
+        for one in render(values(mode, **everything))
+        if one["kind"] not in CUSTOM
+    }
+
+    assert used == SINCE.keys()
+    assert chart_file()["kubeVersion"] == f">=1.{max(SINCE[name] for name in used)}.0-0"
+
+
+def chart_file() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    return loaded
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_every_pod_is_hardened(mode: str) -> None:
     pods = pod_specs(render(values(mode, **EVERYTHING)))
@@ -158,6 +186,14 @@ def test_maxmemory_leaves_room_below_the_limit(limit: str, percent: int, maxmemo
     conf = find(render(values(valkey=chosen)), "ConfigMap", "-valkey")["data"]["valkey.conf"]
 
     assert f"\nmaxmemory {maxmemory}\n" in conf
+
+
+@pytest.mark.parametrize("mode", ["standalone", "sentinel", "cluster"])
+def test_a_huge_session_that_goes_blocks_nobody(mode: str) -> None:
+    conf = find(render(values(mode)), "ConfigMap", "-valkey")["data"]["valkey.conf"]
+
+    for name in ("lazy-expire", "lazy-server-del", "lazy-user-del", "lazy-user-flush"):
+        assert f"\nlazyfree-{name} yes\n" in conf
 
 
 def test_further_directives_come_last() -> None:
@@ -260,6 +296,53 @@ def test_the_ingress_sends_only_the_monitors_paths() -> None:
     [rule] = find(manifests, "Ingress", "-monitor")["spec"]["rules"]
     [path] = rule["http"]["paths"]
     assert (rule["host"], path["path"], path["pathType"]) == ("chat.example", "/api/v1/monitor", "Prefix")
+
+
+def test_the_route_sends_only_the_monitors_paths() -> None:
+    chosen = {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["chat.example"]}
+    spec = find(render(values(monitor={"httpRoute": chosen})), "HTTPRoute", "-monitor")["spec"]
+
+    [rule] = spec["rules"]
+    assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": "/api/v1/monitor"}}]
+    assert [one["name"] for one in rule["backendRefs"]] == ["sessions-redis-sessions-monitor"]
+    assert (spec["parentRefs"], spec["hostnames"]) == ([{"name": "gateway"}], ["chat.example"])
+
+
+@pytest.mark.parametrize(
+    ("targets", "kinds"),
+    [
+        ({"targetCpuPercent": 70, "targetRequestsPerSecond": 0}, ["Resource"]),
+        ({"targetCpuPercent": 0, "targetRequestsPerSecond": 50}, ["Pods"]),
+        ({"targetCpuPercent": 70, "targetRequestsPerSecond": 50}, ["Resource", "Pods"]),
+    ],
+)
+def test_the_monitor_follows_the_processor_or_the_requests(targets: dict[str, int], kinds: list[str]) -> None:
+    manifests = render(values(monitor={"autoscaling": {"enabled": True, **targets}}))
+    scaler = find(manifests, "HorizontalPodAutoscaler", "-monitor")["spec"]
+
+    assert [metric["type"] for metric in scaler["metrics"]] == kinds
+    assert "replicas" not in find(manifests, "Deployment", "-monitor")["spec"]
+
+
+@pytest.mark.parametrize("mode", ["standalone", "sentinel", "cluster"])
+@pytest.mark.parametrize("kind", ["soft", "hard", "none"])
+def test_pods_of_the_tier_are_spread(mode: str, kind: str) -> None:
+    manifests = render(values(mode, valkey={"antiAffinity": kind}))
+    wanted = {
+        "soft": "preferredDuringSchedulingIgnoredDuringExecution",
+        "hard": "requiredDuringSchedulingIgnoredDuringExecution",
+    }
+    for one in manifests:
+        if one["kind"] == "StatefulSet":
+            pod = one["spec"]["template"]["spec"]
+            [zones] = pod["topologySpreadConstraints"]
+            assert zones["topologyKey"] == "topology.kubernetes.io/zone"
+            assert zones["labelSelector"] == one["spec"]["selector"]
+            rules = pod.get("affinity", {}).get("podAntiAffinity", {})
+            assert [*rules] == ([wanted[kind]] if kind in wanted else [])
+            assert (
+                find(manifests, "PodDisruptionBudget", one["metadata"]["name"])["spec"]["maxUnavailable"] == 1
+            )
 
 
 def test_a_change_of_the_configuration_rolls_the_pods() -> None:

@@ -12,6 +12,12 @@ import yaml
 from tests.chart.rendering import CHART, merged, render, values
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+
+
+def resolve(schema: dict[str, Any]) -> dict[str, Any]:
+    return SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
 WRONG = [
     ({"mode": "replicated"}, "/mode"),
     ({"valkey": {"persistance": {"enabled": False}}}, "'persistance' not allowed"),
@@ -72,6 +78,34 @@ def test_a_wrong_value_is_refused(wrong: dict[str, Any], message: str) -> None:
     assert "secret@" not in str(refused.value)
 
 
+def sections(node: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The paths of all objects in values.yaml whose names the schema fixes."""
+    if not isinstance(node, dict):
+        return []
+    schema = SCHEMA
+    for name in path:
+        schema = resolve(schema["properties"][name])
+    if "properties" not in schema:
+        return []  # free names: labels, settings
+    return [path] + [found for name, part in node.items() for found in sections(part, (*path, name))]
+
+
+SECTIONS = sections(yaml.safe_load((CHART / "values.yaml").read_text()))
+
+
+@pytest.mark.parametrize("path", SECTIONS, ids=lambda path: ".".join(path) or "top")
+def test_a_typo_is_refused_wherever_it_is(path: tuple[str, ...]) -> None:
+    wrong: dict[str, Any] = {"nosuchvalue": True}
+    for name in reversed(path):
+        wrong = {name: wrong}
+
+    with pytest.raises(helm_python.HelmError) as refused:
+        render(merged(values(), wrong))
+
+    assert "'nosuchvalue' not allowed" in str(refused.value)
+    assert "/".join(path) in str(refused.value)
+
+
 def test_no_value_is_needed() -> None:
     assert render({})
 
@@ -100,10 +134,6 @@ def paths(node: object, path: str = "") -> set[str]:
     if not isinstance(node, dict) or not node:
         return {path}
     return {found for name, part in node.items() for found in paths(part, f"{path}/{name}".lstrip("/"))}
-
-
-def resolve(schema: dict[str, Any]) -> dict[str, Any]:
-    return SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
 def test_schema_and_values_know_the_same_values() -> None:
