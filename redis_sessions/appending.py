@@ -24,7 +24,7 @@ from redis_sessions.errors import (
     WrongTypeError,
 )
 from redis_sessions.events import event
-from redis_sessions.ids import NUMBER_MASK, address_of, canonical, draw_number
+from redis_sessions.ids import NUMBER_MASK, address_of, draw_number, to_raw, to_uuid_text
 from redis_sessions.scripting import StaleError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Appender:
     def _prepare(self, message: NewMessage) -> Prepared:
         limits.text_size(message.text, self._settings.max_text_bytes)
         at = now_us() if message.timestamp is None else to_us(message.timestamp)
-        alias = b"" if message.id is None else UUID(canonical(message.id)).bytes
+        alias = b"" if message.id is None else to_raw(message.id)
         body = limits.body_size(encode(message), self._settings.max_message_bytes)
         return Prepared(at, alias, body)
 
@@ -219,7 +219,7 @@ class Appender:
         for item in group:
             if not item.alias:
                 continue
-            address = address_of(str(UUID(bytes=item.alias)))
+            address = address_of(to_uuid_text(item.alias))
             if address is not None and await self._reader.is_alive(keys, address, attempt):
                 raise _present(item.alias)
 

@@ -30,7 +30,15 @@ from redis_sessions.clock import wire_second, wire_time
 from redis_sessions.errors import InvalidInputError
 from redis_sessions.formats import to_present
 from redis_sessions.ids import NUMBER_MASK, id_tail, to_message_id, to_uuid_text
-from redis_sessions.models import MESSAGE_FIELDS, Message, NewMessage, Properties, Source, Usage
+from redis_sessions.models import (
+    MESSAGE_FIELDS,
+    Message,
+    NewMessage,
+    Properties,
+    Source,
+    StoredProperties,
+    Usage,
+)
 from redis_sessions.projection import project_content_blocks
 
 if TYPE_CHECKING:
@@ -119,10 +127,12 @@ def revise(body: bytes, message: Message, changes: Mapping[str, Any]) -> bytes:
     return rest + b"\n" + _encode_raw(fields).replace(_SEAM[1:], _SEAM, 1)
 
 
-def _show_properties(properties: Properties | None) -> tuple[Any, Any]:
+def _show_properties(properties: Properties | StoredProperties | None) -> tuple[Any, Any]:
     """What is shown, and the whole where that is more (unknown fields)."""
     if properties is None:
         return _DEFAULT_PROPERTIES, None
+    if isinstance(properties, StoredProperties):
+        return msgspec.to_builtins(properties), None
     whole = properties.model_dump()
     source = properties.source
     extras = properties.__pydantic_extra__ or source.__pydantic_extra__

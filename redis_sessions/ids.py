@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import secrets
 import struct
 from functools import lru_cache
@@ -37,6 +38,7 @@ _SEQ_LIMIT = 1 << 53
 _US_LIMIT = 1 << 60
 _VARIANT = 1 << 63
 _CURSOR = struct.Struct(">QQQ")
+_CANONICAL = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 class EntryId(NamedTuple):
@@ -98,11 +100,22 @@ def canonical(message_id: str | UUID) -> str:
     Raises:
         InvalidInputError: it is not a UUID.
     """
+    if type(message_id) is str and _CANONICAL.fullmatch(message_id):
+        return message_id
     try:
         return str(message_id if isinstance(message_id, UUID) else UUID(message_id))
     except (ValueError, AttributeError, TypeError):
         msg = "a message id is a UUID"
         raise InvalidInputError(msg) from None
+
+
+def to_raw(message_id: str | UUID) -> bytes:
+    """The 16 bytes of a message id.
+
+    Raises:
+        InvalidInputError: it is not a UUID.
+    """
+    return bytes.fromhex(canonical(message_id).replace("-", ""))
 
 
 def flow_hash(flow_id: str) -> int:

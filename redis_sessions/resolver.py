@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
-from uuid import UUID
 
-from redis_sessions.ids import EntryId, address_of, flow_hash, hash_of
+from redis_sessions.ids import EntryId, address_of, flow_hash, hash_of, to_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -98,7 +97,7 @@ class Resolver:
         self, ids: Sequence[str], candidates: Sequence[str], attempt: Attempt
     ) -> list[str]:
         """Those of the flows that have adopted any of the ids."""
-        fields = [UUID(message_id).bytes for message_id in ids]
+        fields = [to_raw(message_id) for message_id in ids]
         having = []
         for first in range(0, len(candidates), _PAGE):
             page = candidates[first : first + _PAGE]
@@ -177,7 +176,7 @@ class Resolver:
         """Where adopted ids lead, and which sessions have these numbers: a list each, if asked for."""
         commands: list[Command] = []
         if ids:
-            commands.append(("HMGET", keys.aliases, *(UUID(message_id).bytes for message_id in ids)))
+            commands.append(("HMGET", keys.aliases, *(to_raw(message_id) for message_id in ids)))
         if numbers:
             commands.append(("HMGET", keys.ids, *(b"n%d" % number for number in numbers)))
         return await self._calls.read(lambda: self._transport.run(keys.ids, *commands), attempt)

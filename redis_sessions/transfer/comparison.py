@@ -47,7 +47,7 @@ class Comparison:
 
     async def read_outside(self, step: Callable[[int], None], findings: bool) -> None:
         """Enter the source. ``findings``: tell what in it cannot become a record."""
-        async with contextlib.aclosing(ahead(self._source.batches())) as batches:
+        async with contextlib.aclosing(ahead(self._source.batches(brief=True))) as batches:
             async for batch in batches:
                 if findings:
                     for finding in batch.findings:

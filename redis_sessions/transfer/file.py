@@ -86,7 +86,7 @@ class FileSource:
     def digest_of(self, kind: str, stored: Any) -> bytes:
         return lines.digest(lines.to_line(kind, stored))
 
-    def batches(self, after: Position | None = None) -> Iterator[Batch]:
+    def batches(self, after: Position | None = None, *, brief: bool = False) -> Iterator[Batch]:
         with self._opened() as file:
             yield from _Reading(file, self._scope, self._path, after).batches()
 

@@ -11,9 +11,8 @@ from redis_sessions.transfer.checkpoint import Checkpoint
 from redis_sessions.transfer.comparison import Comparison
 from redis_sessions.transfer.ledger import Ledger
 from redis_sessions.transfer.reading import ahead
-from redis_sessions.transfer.records import MARK
+from redis_sessions.transfer.records import MARK, mark
 from redis_sessions.transfer.report import Finding, Report, What
-from redis_sessions.transfer.sql.rows import mark
 from redis_sessions.transfer.stored import REFUSALS, Stored
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Side = Literal["outside", "inside"]
 
-_COLUMNS = "(flow BLOB, id BLOB, session INTEGER, digest BLOB, imported INTEGER, PRIMARY KEY (flow, id))"
+_FIELDS = "flow BLOB, id BLOB, session INTEGER, digest BLOB, imported INTEGER, line INTEGER"
+_COLUMNS = f"({_FIELDS}, PRIMARY KEY (flow, id))"
 _SCHEMA = f"""
 CREATE TABLE session (number INTEGER PRIMARY KEY, flow BLOB, name BLOB, UNIQUE (flow, name));
 CREATE TABLE outside {_COLUMNS} WITHOUT ROWID;
@@ -62,6 +63,7 @@ class Ledger:
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE;" + _SCHEMA
         )
         self._numbers: dict[tuple[str, str], int] = {}
+        self._lines = 0
 
     def __enter__(self) -> Self:
         return self
@@ -76,25 +78,36 @@ class Ledger:
 
     def add(self, side: Side, lines: Iterable[Line]) -> list[Line]:
         """Enter lines; those whose id the flow has already."""
-        repeated = []
-        self._database.execute("BEGIN")
-        for line in lines:
-            row = (
+        lines = list(lines)
+        rows = [
+            (
                 line.flow_id.encode("utf-8", "surrogatepass"),
-                UUID(line.message_id).bytes,
+                _raw_id(line.message_id),
                 self._number(line.flow_id, line.session_id),
                 line.digest,
                 line.imported,
+                number,
             )
-            found = self._database.execute(f"INSERT OR IGNORE INTO {side} VALUES (?, ?, ?, ?, ?)", row)  # noqa: S608
-            if found.rowcount == 0:
-                repeated.append(line)
+            for number, line in enumerate(lines, self._lines)
+        ]
+        self._lines += len(rows)
+        self._database.execute("BEGIN")
+        before = self._database.total_changes
+        self._database.executemany(f"INSERT OR IGNORE INTO {side} VALUES (?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
+        complete = self._database.total_changes - before == len(rows)
         self._database.execute("COMMIT")
-        return repeated
+        if complete:
+            return []
+        query = f"SELECT line FROM {side} WHERE flow = ? AND id = ?"  # noqa: S608
+        return [
+            line
+            for line, row in zip(lines, rows, strict=True)
+            if self._database.execute(query, row[:2]).fetchone() != (row[-1],)
+        ]
 
     def refuse(self, flow_id: str, message_id: str) -> None:
         """Leave a message out of the comparison: it was told before why it is not there."""
-        key = flow_id.encode(), UUID(message_id).bytes
+        key = flow_id.encode(), _raw_id(message_id)
         self._database.execute("INSERT OR IGNORE INTO refused VALUES (?, ?)", key)
 
     def only_outside(self) -> Iterator[tuple[str, str, str]]:
@@ -172,6 +185,14 @@ class Ledger:
     def _name(self, number: int) -> str:
         (name,) = self._database.execute("SELECT name FROM session WHERE number = ?", (number,)).fetchone()
         return str(name.decode())
+
+
+def _raw_id(message_id: str) -> bytes:
+    try:
+        raw = bytes.fromhex(message_id.replace("-", ""))
+    except ValueError:
+        raw = b""
+    return raw if len(raw) == 16 else UUID(message_id).bytes  # in another of a UUID's forms
 
 
 def _side_by_side(

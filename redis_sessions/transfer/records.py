@@ -8,11 +8,13 @@ export gives it back. ``None``: the record was made in the store.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import datetime  # noqa: TC003 - msgspec looks at it
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import msgspec
 from pydantic import ConfigDict
 
-from redis_sessions.models import NewMessage, Transaction, VertexBuild
+from redis_sessions.models import NewMessage, Properties, StoredProperties, Transaction, VertexBuild
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,11 +25,16 @@ NO_FLOW = "00000000-0000-0000-0000-000000000000"
 """The flow of messages that have none."""
 MARK = "#"
 """In an origin: the first digits of the digest of the row as it was imported."""
-MARK_DIGITS = 10
+_MARK_DIGITS = 10
 
 Origin = dict[str, Any]
 Position = dict[str, Any]
 """A place in a source, as JSON; reading can go on behind it."""
+
+
+def mark(digest: bytes) -> str:
+    """What an imported message keeps of the digest of its row."""
+    return digest.hex()[:_MARK_DIGITS]
 
 
 class ImportedMessage(NewMessage):
@@ -35,6 +42,37 @@ class ImportedMessage(NewMessage):
 
     flow_id: str = ""
     origin: Origin | None = None
+
+
+class RowMessage(msgspec.Struct):
+    """A message that was a row: an :class:`ImportedMessage`, already checked, made in a tenth of its time."""
+
+    text: str
+    session_id: str
+    timestamp: datetime
+    id: str
+    flow_id: str
+    origin: Origin
+    sender: str = ""
+    sender_name: str = ""
+    properties: Properties | StoredProperties | None = None
+    user_id: str | None = None
+    run_id: str | None = None
+    context_id: str | None = None
+    files: list[str] = msgspec.field(default_factory=list)
+    error: bool = False
+    edit: bool = False
+    category: str = "message"
+    content_blocks: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    session_metadata: dict[str, Any] | None = None
+    duration: float | None = None
+
+
+class Brief(NamedTuple):
+    """Of a message, what a comparison needs beside its digest."""
+
+    id: str
+    session_id: str
 
 
 class ImportedBuild(VertexBuild):
@@ -101,8 +139,8 @@ class Source(Protocol):
     def total(self) -> int | None:
         """How many rows or lines there are, about; None when that cannot be known."""
 
-    def batches(self, after: Position | None = None) -> Iterator[Batch]:
-        """All records, behind a position."""
+    def batches(self, after: Position | None = None, *, brief: bool = False) -> Iterator[Batch]:
+        """All records, behind a position. ``brief``: of a message a :class:`Brief` will do for its record."""
 
     def digest_of(self, kind: str, stored: Any) -> bytes:
         """The digest that an item would have if it were what is stored."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,8 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("a database needs SQLAlchemy: pip install 'redis-sessions[sql]'") from error
 
-from redis_sessions.transfer.sql.rows import BuildRows, MessageRows, Rows, TransactionRows
+from redis_sessions.transfer.sql.messages import MessageRows
+from redis_sessions.transfer.sql.rows import BuildRows, Rows, TransactionRows
 from redis_sessions.transfer.sql.values import Column, Dialect
 
 if TYPE_CHECKING:
@@ -165,6 +166,16 @@ class Table:
                 return rows(self.columns, known)
         return None
 
+    @cached_property
+    def wide(self) -> list[str]:
+        """The columns that may hold much."""
+        known = self.rows.known
+        return [
+            name
+            for name in self.columns
+            if name not in known or known[name].kind == "json" or name in {"text", "params", "error"}
+        ]
+
     @property
     def selected(self) -> str:
         """The columns of a SELECT, raw."""
@@ -207,4 +218,4 @@ def _absolute_hint(path: Path) -> str:
 
 def _keep_bytes(connection: Any, _: Any) -> None:
     """Text that is not UTF-8 is reported with its row, not raised for all."""
-    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")

@@ -10,43 +10,33 @@ from __future__ import annotations
 import json
 import math
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
 from pydantic import ValidationError
 
-from redis_sessions import limits
 from redis_sessions.body import encode_json
 from redis_sessions.errors import InvalidInputError
-from redis_sessions.models import Message, Properties, StoredProperties
+from redis_sessions.models import Properties
 from redis_sessions.transfer.errors import UnfitError
-from redis_sessions.transfer.records import (
-    MARK,
-    MARK_DIGITS,
-    ImportedBuild,
-    ImportedMessage,
-    ImportedTransaction,
-    Origin,
-)
-from redis_sessions.transfer.sql.fields import MESSAGE_FIELDS, RUN_FIELDS, as_it_is
+from redis_sessions.transfer.records import ImportedBuild, ImportedTransaction
+from redis_sessions.transfer.sql.fields import RUN_FIELDS, as_it_is
+from redis_sessions.transfer.sql.values import ODD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from redis_sessions.transfer.records import Brief, Origin
     from redis_sessions.transfer.sql.values import Column, Kind
 
 Row = dict[str, Any]
 
 _ABSENT = object()
-_DEFAULT_PROPERTIES = Properties().model_dump()
-_DEFAULT_TEXT = json.dumps(_DEFAULT_PROPERTIES)
-_DEFAULT_STORED = msgspec.convert(_DEFAULT_PROPERTIES, StoredProperties)
 _DIGEST_BYTES = 16
 _SHORT = 1_000
 _REMEMBERED = 10_000
-_REPLACED = re.compile(r"NaN|Infinity|\\u[dD][89a-fA-F]")
+REPLACED = re.compile(r"NaN|Infinity|\\u[dD][89a-fA-F]")
 
 
 class Rows:
@@ -71,11 +61,24 @@ class Rows:
         self.unknown = [name for name in columns if name not in known]
         # Most rows have the same few texts in their JSON columns; nobody changes what they become.
         self._short_json = lru_cache(_REMEMBERED)(self._value)
+        self._readers = [(name, self._reader(column)) for name, column in known.items()]
 
     def digest(self, row: Row, *, whole: bool = True) -> bytes:
         """16 bytes that name a row's content: all columns, or (not ``whole``) those that are known."""
-        content = repr([row.get(name) for name in (self.columns if whole else self.known)])
-        return blake2b(content.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+        if whole and len(row) == len(self.columns):
+            return digest_of(list(row.values()))
+        return digest_of([row.get(name) for name in (self.columns if whole else self.known)])
+
+    def digest_stored(self, record: Any, *, whole: bool) -> bytes:
+        """The digest of the row that a record is; empty when it can be none."""
+        try:
+            return self.digest(self.write(record), whole=whole)
+        except UnfitError:
+            return b""
+
+    def brief(self, row: Row) -> Brief | None:
+        """What a row is found by, where it is plain to see that :meth:`read` makes a record of it."""
+        return None
 
     def read(self, row: Row, digest: bytes) -> Any:
         """The record that a row of this digest is.
@@ -85,12 +88,9 @@ class Rows:
         """
         values: dict[str, Any] = {}
         origin: Origin = {}
-        for name, column in self.known.items():
+        for name, read in self._readers:
             raw = row[name]
-            if column.kind == "json" and isinstance(raw, str) and len(raw) <= _SHORT:
-                values[name], is_usual = self._short_json(name, raw)
-            else:
-                values[name], is_usual = self._value(name, raw)
+            values[name], is_usual = read(raw)
             if not is_usual:
                 origin[name] = _portable(name, raw)
         for name in self.unknown:
@@ -103,6 +103,35 @@ class Rows:
             raise UnfitError(text) from None
         record.origin = origin
         return record
+
+    def _reader(self, column: Column) -> Callable[[Any], tuple[Any, bool]]:
+        """:meth:`_value` of a column, with a short way for what Langflow 1.13 usually writes there."""
+        name, plain = column.name, column.plain_reader()
+        slowly = partial(self._value, name)
+        if name in self.without_field:
+            return slowly
+        if column.kind == "json":
+
+            def read_json(raw: Any) -> tuple[Any, bool]:
+                return self._short_json(name, raw) if type(raw) is str and len(raw) <= _SHORT else slowly(raw)
+
+            return read_json
+        if name in self.fields:
+            convert = self.fields[name]
+
+            def read_converted(raw: Any) -> tuple[Any, bool]:
+                value = plain(raw)
+                return slowly(raw) if value is ODD else (convert(value), True)
+
+            return read_converted
+
+        def read(raw: Any) -> tuple[Any, bool]:
+            if raw is None:
+                return None, True
+            value = plain(raw)
+            return slowly(raw) if value is ODD else (value, True)
+
+        return read
 
     def _value(self, name: str, raw: Any) -> tuple[Any, bool]:
         """The field of a raw value, and whether the value is the usual one of the field."""
@@ -175,76 +204,6 @@ class Rows:
         return self.fields.get(name, as_it_is)(value)
 
 
-class MessageRows(Rows):
-    """Table ``message``."""
-
-    kind = "message"
-    table = "message"
-    key = "id"
-    kinds: ClassVar[Mapping[str, Kind]] = {
-        "timestamp": "time",
-        "sender": "text",
-        "sender_name": "text",
-        "session_id": "text",
-        "text": "text",
-        "id": "uuid",
-        "flow_id": "uuid",
-        "files": "json",
-        "error": "bool",
-        "edit": "bool",
-        "properties": "json",
-        "category": "text",
-        "content_blocks": "json",
-        "context_id": "text",
-        "session_metadata": "json",
-        "run_id": "uuid",
-        "is_output": "bool",
-        "user_id": "uuid",
-        "duration": "float",
-    }
-    without_field = frozenset({"is_output"})
-    fields = MESSAGE_FIELDS
-
-    def read(self, row: Row, digest: bytes) -> ImportedMessage:
-        message: ImportedMessage = super().read(row, digest)
-        cast("Origin", message.origin)[MARK] = mark(digest)
-        return message
-
-    def lost(self, record: Any) -> list[str]:
-        return ["duration"] if record.duration is not None and "duration" not in self.known else []
-
-    def _record(self, values: Mapping[str, Any], origin: Origin) -> ImportedMessage:
-        if values["timestamp"] is None:
-            raise UnfitError("it has no timestamp")
-        fields = {name: value for name, value in values.items() if name not in self.without_field}
-        if not fields["session_id"]:
-            origin["session_id"] = fields["session_id"]
-            fields["session_id"] = fields["flow_id"]
-        limits.session_id(fields["session_id"])
-        return ImportedMessage.model_construct(**fields)
-
-    def _usual(self, name: str, record: Any) -> Any:
-        if (
-            name == "properties"
-            and isinstance(record, Message)
-            and record.extra_properties is None
-            and record.stored_properties == _DEFAULT_STORED
-        ):
-            return _DEFAULT_TEXT
-        return super()._usual(name, record)
-
-    def _field(self, name: str, record: Any) -> Any:
-        if name == "properties":
-            return _dumped(record)
-        return getattr(record, name)
-
-    def _meant(self, name: str, value: Any, record: Any) -> Any:
-        if name == "session_id":
-            return value or record.flow_id
-        meant = super()._meant(name, value, record)
-        return meant.model_dump() if isinstance(meant, Properties) else meant
-
-
 class BuildRows(Rows):
     """Table ``vertex_build``."""
 
@@ -297,17 +256,9 @@ class TransactionRows(Rows):
         return ImportedTransaction(**values)
 
 
-def mark(digest: bytes) -> str:
-    """What an imported message keeps of the digest of its row."""
-    return digest.hex()[:MARK_DIGITS]
-
-
-def _dumped(message: Any) -> dict[str, Any]:
-    if isinstance(message, Message):
-        if message.extra_properties is not None:
-            return message.properties.model_dump()
-        return msgspec.to_builtins(message.stored_properties)  # type: ignore[no-any-return]
-    return message.properties.model_dump() if message.properties is not None else _DEFAULT_PROPERTIES
+def digest_of(values: Sequence[Any]) -> bytes:
+    """16 bytes that name the raw values of a row, in the order of its columns."""
+    return blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 
 def _portable(name: str, raw: Any) -> Any:
@@ -328,7 +279,7 @@ def _changes(raw: Any) -> bool:
 
     SQLite keeps JSON that is only a number as a number.
     """
-    if not isinstance(raw, str) or not _REPLACED.search(raw):
+    if not isinstance(raw, str) or not REPLACED.search(raw):
         return False
     try:
         value = json.loads(raw)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ORDER = ("message", "transaction", "vertex_build")
 _PAGE = 20_000
 """Rows of a query. Without an index each costs a sort; with one nothing."""
-_BATCH = 500
+_BATCH = 2_000
 _BATCH_BYTES = 2 * 1024 * 1024
 
 
@@ -53,6 +53,9 @@ class SqlSource:
         self._scope = scope
         self._newest = newest
         self._whole = whole
+        self._rows_of: dict[str, Rows] = {
+            table.rows.kind: table.rows for table in database.tables.values() if table.rows
+        }
 
     @property
     def name(self) -> str:
@@ -70,13 +73,7 @@ class SqlSource:
         self._newest = newest
 
     def digest_of(self, kind: str, stored: Any) -> bytes:
-        rows: Rows = next(
-            table.rows for table in self._database.tables.values() if table.rows and table.rows.kind == kind
-        )
-        try:
-            return rows.digest(rows.write(stored), whole=self._whole)
-        except UnfitError:
-            return b""  # like no row at all
+        return self._rows_of[kind].digest_stored(stored, whole=self._whole)
 
     def total(self) -> int:
         count = 0
@@ -93,7 +90,7 @@ class SqlSource:
                 count += self._count(table, where, values)
         return count
 
-    def batches(self, after: Position | None = None) -> Iterator[Batch]:
+    def batches(self, after: Position | None = None, *, brief: bool = False) -> Iterator[Batch]:
         """All rows behind a position; first those that have no time, which cannot be placed."""
         if after is None:
             yield from self._timeless()
@@ -107,19 +104,23 @@ class SqlSource:
                     continue
                 at = after["at"] if here and after and after["table"] == name else None
                 keys = self._keys(table, flow) if name == "transaction" else None
-                yield from self._batches_of(table, flow, at, keys)
+                yield from self._batches_of(table, flow, at, keys, brief)
 
     def _batches_of(
-        self, table: Table, flow: _Flow, at: list[Any] | None, keys: list[str] | None
+        self, table: Table, flow: _Flow, at: list[Any] | None, keys: list[str] | None, brief: bool
     ) -> Iterator[Batch]:
         items: list[Item] = []
         findings: list[Finding] = []
         wanted = None if keys is None else set(keys)
+        wide = table.wide
         size = read = 0
         for row in self._rows(table, flow, at):
             read += 1
-            size += sum(len(value) for value in row.values() if isinstance(value, str))
-            self._add(table, flow, row, wanted, items, findings)
+            for name in wide:
+                value = row[name]
+                if type(value) is str:
+                    size += len(value)
+            self._add(table, flow, row, wanted, items, findings, brief)
             if read == _BATCH or size >= _BATCH_BYTES:
                 yield self._batch(table, flow, items, findings, row, read, keys)
                 items, findings, keys = [], [], None
@@ -152,10 +153,16 @@ class SqlSource:
         wanted: set[str] | None,
         items: list[Item],
         findings: list[Finding],
+        brief: bool,
     ) -> None:
+        digest = table.rows.digest(row, whole=self._whole)
+        if brief and self._scope.since is None:
+            found = table.rows.brief(row)
+            if found is not None:
+                items.append(Item(found, digest, ""))
+                return
         where = f"{table.rows.kind} {_shown(row[table.rows.key])}"
         try:
-            digest = table.rows.digest(row, whole=self._whole)
             record = table.rows.read(row, digest)
         except UnfitError as error:
             findings.append(Finding(What.REFUSED, where, str(error), flow.flow_id))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Dialect = Literal["sqlite", "postgresql"]
 Kind = Literal["uuid", "time", "bool", "json", "text", "float"]
+ODD = object()
+"""In the place of a value: the raw one is not one of the usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,18 @@ class Column:
             return _READ[self.kind](raw)
         except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError):
             raise UnfitError(f"{self.name} is not a {_NAMES[self.kind]}") from None
+
+    def plain_reader(self) -> Callable[[Any], Any]:
+        """:meth:`read` in a hurry, for raw values that are the usual ones; ``ODD`` for others."""
+        if self.kind == "text":
+            return _plain_text
+        if self.kind == "uuid":
+            return _plain_hex if self.dialect == "sqlite" else _plain_uuid
+        if self.kind == "time" and self.dialect == "sqlite":
+            return _plain_time
+        if self.kind == "bool":
+            return _plain_bit if self.dialect == "sqlite" else _plain_bool
+        return _odd
 
     def usual(self, value: Any) -> Any:
         """The raw form that Langflow gives a value.
@@ -105,6 +119,48 @@ def read_time(raw: Any) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
+def _plain_text(raw: Any) -> Any:
+    if type(raw) is not str:
+        return ODD
+    if not raw.isascii():
+        try:
+            raw.encode()
+        except UnicodeEncodeError:
+            return ODD
+    return raw
+
+
+def _plain_hex(raw: Any) -> Any:
+    if type(raw) is str and _HEX.fullmatch(raw):
+        return f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
+    return ODD
+
+
+def _plain_uuid(raw: Any) -> Any:
+    return raw if type(raw) is str and _UUID.fullmatch(raw) else ODD
+
+
+def _plain_time(raw: Any) -> Any:
+    if type(raw) is not str or not _TIME.fullmatch(raw):
+        return ODD
+    try:
+        return datetime.fromisoformat(raw).replace(tzinfo=UTC)
+    except ValueError:
+        return ODD
+
+
+def _plain_bit(raw: Any) -> Any:
+    return bool(raw) if type(raw) is int and raw in {0, 1} else ODD
+
+
+def _plain_bool(raw: Any) -> Any:
+    return raw if type(raw) is bool else ODD
+
+
+def _odd(_: Any) -> Any:
+    return ODD
+
+
 def _read_bool(raw: Any) -> bool:
     if isinstance(raw, str):
         return {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}[raw.lower()]
@@ -130,6 +186,8 @@ def _hex(value: str) -> str:
 
 
 _HEX = re.compile("[0-9a-f]{32}", re.ASCII)
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", re.ASCII)
 
 _READ: dict[Kind, Callable[[Any], Any]] = {
     "uuid": _read_uuid,
