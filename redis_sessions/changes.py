@@ -48,7 +48,9 @@ def changes_of(flow_id: str, raw_id: bytes, flat: list[bytes]) -> list[Change | 
         case "delete":
             return _each("deleted", event_id, session, fields[b"i"])
         case "move":
-            return [Change("updated", event_id, session, *_named(fields[b"j"]), fields[b"old"].decode())]
+            old = fields[b"old"].decode()
+            elsewhere = old if old != session else None  # the same session: only the time is another
+            return [Change("updated", event_id, session, *_named(fields[b"j"]), elsewhere)]
         case "rename":
             return [Event("renamed", event_id, flow_id, session, old_session_id=fields[b"old"].decode())]
         case "delete_session":

@@ -1,5 +1,5 @@
 --[[
-  move_message: take a message to another session of its flow, with new content, under the id it has.
+  move_message: take a message to another session of its flow, or to another time, under the id it has.
 
   KEYS
     1  log           stream  FlowKeys.log(session)

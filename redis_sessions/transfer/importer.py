@@ -185,7 +185,7 @@ class Import:
 
     async def _replace(self, batch: Batch, there: Message, item: Item, ledger: Ledger) -> None:
         try:
-            await self._stored.replace(batch.flow_id, batch.owner, there, item)
+            await self._stored.replace(batch.flow_id, there, item)
         except REFUSALS as error:
             self._refuse(item, error, ledger)
         else:

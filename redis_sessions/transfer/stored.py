@@ -8,23 +8,28 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from redis_sessions.body import encode
-from redis_sessions.entries import to_message
+from redis_sessions.clock import now_us, to_ms, to_us
+from redis_sessions.entries import Record, to_message
 from redis_sessions.errors import (
     BatchError,
     ConflictError,
     InvalidInputError,
+    InvalidTimestampError,
     MessageNotFoundError,
     RedisSessionsError,
 )
+from redis_sessions.ids import draw_number, to_raw
 from redis_sessions.limits import body_size, text_size
-from redis_sessions.models import MESSAGE_FIELDS, MessageUpdate
+from redis_sessions.models import MESSAGE_FIELDS
 from redis_sessions.scripting import StaleError
 from redis_sessions.transfer.records import ImportedBuild, ImportedTransaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from redis_sessions.calls import Attempt
     from redis_sessions.models import Message
+    from redis_sessions.resolver import Located
     from redis_sessions.store import SessionStore
     from redis_sessions.transfer.records import ImportedMessage, Item
 
@@ -91,20 +96,18 @@ class Stored:
         text_size(message.text, self.settings.max_text_bytes)
         body_size(encode(message), self.settings.max_message_bytes)
 
-    async def replace(self, flow_id: str, owner: str | None, present: Message, item: Item) -> None:
+    async def replace(self, flow_id: str, present: Message, item: Item) -> None:
         """Make a stored message what a record is. Compare-and-set: no change of another is lost.
 
         Raises:
             InvalidInputError, ConflictError: it was refused; nothing was changed.
         """
         record = item.record
-        if record.timestamp != present.timestamp:  # an entry's place is its time
-            self.check(record)
-            await self._store.delete_messages([present.id], flow_id=flow_id)
-            await self._store.append_many(flow_id, [record], owner=owner)
-            return
-        if record.session_id != present.session_id:
-            await self._store.update(present.id, MessageUpdate(session_id=record.session_id), flow_id=flow_id)
+        self.check(record)
+        at = to_us(record.timestamp)
+        if at > now_us() + to_ms(self.settings.max_ahead) * 1_000:
+            msg = "a timestamp is too far ahead (max_ahead); nothing was changed"
+            raise InvalidTimestampError(msg)
         changes = {name: getattr(record, name) for name in _CONTENT} | {"origin": record.origin}
         attempt = self._parts.calls.begin()
         while True:
@@ -115,16 +118,44 @@ class Stored:
             keys, session, entry = located
             body = encode(to_message(keys, session, entry), changes)
             body_size(body, self.settings.max_message_bytes)
-            if body == entry.body:
-                return
             try:
-                await self._parts.scripts.update(
-                    keys, session, entry.place, expected=entry.body, body=body, attempt=attempt
-                )
+                if (session, entry.at) != (record.session_id, at):
+                    await self._move(located, record.session_id, at, body, attempt)
+                elif body != entry.body:
+                    await self._parts.scripts.update(
+                        keys, session, entry.place, expected=entry.body, body=body, attempt=attempt
+                    )
             except StaleError:
                 attempt.check_contention("the message")
             else:
                 return
+
+    async def _move(self, located: Located, target: str, at: int, body: bytes, attempt: Attempt) -> None:
+        """To the place of another time, in the same session or another: an entry's place is its time.
+
+        One step: whatever ends this process, the message is there.
+        """
+        keys, session, entry = located
+        there = await self._parts.reader.record(keys, target, attempt)
+        try:
+            await self._parts.scripts.move_message(
+                keys,
+                session,
+                target,
+                entry.place,
+                expected=entry.body,
+                body=body,
+                message_id=to_raw(entry.message_id),
+                timestamp_us=at,
+                new_number=there.numbers[0] if there else draw_number(keys.flow_id),
+                attempt=attempt,
+            )
+        except StaleError as stale:
+            if stale.status == b"EXPIRED":
+                await self._parts.appender.forget(
+                    keys, target, Record.parse(stale.values[0]).numbers, attempt
+                )
+            raise
 
     async def delete_messages(self, flow_id: str, ids: Sequence[str]) -> int:
         return len(await self._store.delete_messages(ids, flow_id=flow_id))

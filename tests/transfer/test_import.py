@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import tracemalloc
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from redis_sessions import MessageUpdate
+from redis_sessions.changes import Change, changes_of
 from redis_sessions.errors import ConfigurationError
 from redis_sessions.transfer import Scope
 from redis_sessions.transfer.errors import TransferError
@@ -247,6 +248,42 @@ async def test_a_second_pass_brings_what_came_and_what_changed(
     assert changed.context_id is None
     async with nothing_changes(store):
         await bring(store, database)
+
+
+def give_time(database: LangflowDatabase, row: dict[str, Any], when: datetime) -> None:
+    place, value = (":at", ":text") if database.is_sqlite else ("CAST(:at AS TIMESTAMPTZ)", ":text")
+    database.execute(
+        f"UPDATE message SET timestamp = {place} WHERE text = {value}",
+        at=database.time(when),
+        text=row["text"],
+    )
+
+
+async def test_a_row_with_another_time_moves_its_message_in_one_step(
+    store: SessionStore, database: LangflowDatabase
+) -> None:
+    rows = insert(database, 3)
+    await bring(store, database)
+    feed = store._parts.keys.flow(FLOW).feed
+    [[[before, _]]] = await store._parts.transport.run(feed, ("XREVRANGE", feed, "+", "-", "COUNT", "1"))
+    give_time(database, rows[0], START + timedelta(hours=1))
+    await bring(store, database)
+    [events] = await store._parts.transport.run(feed, ("XRANGE", feed, b"(" + before, "+"))
+    [change] = [change for raw_id, flat in events for change in changes_of(FLOW, raw_id, flat)]
+    assert isinstance(change, Change)
+    assert (change.type, change.session, change.old_session) == ("updated", "chat", None)
+    assert await texts(store) == [rows[1]["text"], rows[2]["text"], rows[0]["text"]]
+
+
+async def test_a_row_that_gets_a_time_too_far_ahead_leaves_its_message_as_it_is(
+    store: SessionStore, database: LangflowDatabase
+) -> None:
+    rows = insert(database, 2)
+    await bring(store, database)
+    give_time(database, rows[0], START.replace(year=2240))
+    result = await bring(store, database)
+    assert result.whats == ["refused"]
+    assert await texts(store) == [row["text"] for row in rows]
 
 
 async def test_what_was_changed_in_the_store_stays_and_is_told(
