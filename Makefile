@@ -3,9 +3,11 @@
 PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 30
+REDIS ?= redis>=7.4,<9
+CORE_TESTS ?= tests/test_append.py tests/test_blocking.py tests/test_connection.py tests/test_history.py tests/test_rename.py tests/test_update.py tests/test_retries.py tests/test_watch.py tests/test_public.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv serve test test-langflow soak lint format blocking docs bench image clean
+.PHONY: help venv serve test test-langflow test-python package types soak lint format blocking docs bench image clean
 
 help: ## List the targets
 	@echo 'Usage: make <target> [ARGS="..."]'
@@ -32,7 +34,24 @@ serve: venv ## Serve a demo from an embedded store (ARGS="--port 8000")
 	@touch $@
 
 test: venv .venv/checkov/installed ## Run the whole test suite (ARGS="-k rename")
-	@.venv/bin/python -m pytest -n 2 $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-python: .venv-$(notdir $(PYTHON))/installed ## Run the core's tests on another Python (PYTHON=python3.13 REDIS='redis>=8,<9')
+	@.venv-$(notdir $(PYTHON))/bin/python -m pip install --quiet --disable-pip-version-check '$(REDIS)'
+	@.venv-$(notdir $(PYTHON))/bin/python -m pytest -n 2 -o cache_dir=.pytest_cache/$(notdir $(PYTHON)) $(CORE_TESTS) $(ARGS)
+
+.venv-$(notdir $(PYTHON))/installed: pyproject.toml
+	@$(PYTHON) -m venv .venv-$(notdir $(PYTHON))
+	@.venv-$(notdir $(PYTHON))/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group python
+	@touch $@
+
+package: venv ## Build the wheel and the source archive into dist/, and check them
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} .venv/bin/python -m build --no-isolation --outdir dist .
+	@.venv/bin/python -m twine check --strict dist/*
+
+types: venv ## See whether every public name has its type, as users' type checkers see it
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check 'pyright[nodejs]>=1.1.400,<2'
+	@.venv/bin/python -m pyright --verifytypes redis_sessions --ignoreexternal
 
 test-langflow: .venv-langflow/installed ## Run the plug-in's tests with a real Langflow (ARGS="-k golden")
 	@.venv-langflow/bin/python -m pytest -n 2 --dist loadfile -o cache_dir=.pytest_cache/langflow $(ARGS) tests/langflow
@@ -82,5 +101,5 @@ image: ## Build the image of the service, where docker, podman or buildah is
 	$$builder build $$format --target service --file Containerfile --tag redis-sessions:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) $(ARGS) .
 
 clean: ## Remove .venv and everything else that make has made
-	rm -rf .venv .venv-langflow .venv-peers .venv-adk .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
