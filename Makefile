@@ -42,6 +42,7 @@ test-python: .venv-$(notdir $(PYTHON))/installed ## Run the core's tests on anot
 
 .venv-$(notdir $(PYTHON))/installed: pyproject.toml
 	@$(PYTHON) -m venv .venv-$(notdir $(PYTHON))
+	@.venv-$(notdir $(PYTHON))/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@.venv-$(notdir $(PYTHON))/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group python
 	@touch $@
 
@@ -49,19 +50,10 @@ package: venv ## Build the wheel and the source archive into dist/, and check th
 	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} .venv/bin/python -m build --no-isolation --outdir dist .
 	@.venv/bin/python -m twine check --strict dist/*
 
-types: venv ## See whether every public name has its type, as users' type checkers see it
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check 'pyright[nodejs]>=1.1.400,<2'
-	@.venv/bin/python -m pyright --verifytypes redis_sessions --ignoreexternal
-
-test-langflow: .venv-langflow/installed ## Run the plug-in's tests with a real Langflow (ARGS="-k golden")
-	@.venv-langflow/bin/python -m pytest -n 2 --dist loadfile -o cache_dir=.pytest_cache/langflow $(ARGS) tests/langflow
-
-.venv-langflow/installed: pyproject.toml
-	@echo 'Installing Langflow into .venv-langflow ...'
-	@$(PYTHON) -m venv .venv-langflow
-	@.venv-langflow/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@.venv-langflow/bin/uv pip install --quiet --python .venv-langflow/bin/python --editable . --group langflow
-	@touch $@
+types: package ## See whether every public name has its type, as users' type checkers see it
+	@$(PYTHON) -m venv .venv-types
+	@.venv-types/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall dist/*.whl 'pyright[nodejs]>=1.1.400,<2'
+	@.venv-types/bin/python -m pyright --pythonpath .venv-types/bin/python --verifytypes redis_sessions --ignoreexternal
 
 soak: venv ## Play random faults under load (MINUTES=30, ARGS="--seed 7")
 	@.venv/bin/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
