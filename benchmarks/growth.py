@@ -7,11 +7,14 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.memory import used_memory
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import redis
 
+    from benchmarks.budget import Budget
     from benchmarks.workers import Worker
 
 _OPERATIONS: tuple[tuple[str, list[Any]], ...] = (
@@ -43,20 +46,25 @@ async def measure(
     counts: tuple[int, ...],
     *,
     rounds: int,
+    budget: Budget,
     tell: Callable[[str], None],
 ) -> list[Grown]:
     """The same operations beside more and more sessions of one flow, in a database that is empty at first.
 
-    ``helper``: another worker of the same store, that fills it together with ``ours``.
+    ``helper``: another worker of the same store, that fills it together with ``ours``. It ends early when the
+    budget does not suffice for the next step, to judge by the last one.
     """
     fillers = ours, helper
     for worker in (raw, ours):
         await worker.prepare({"hundred": 100, "short": 20})
     there = 0
-    found = []
+    found: list[Grown] = []
+    pace = 0.0
     for count in counts:
-        before = _used(server)
         added = count - there
+        if found and pace * added > budget.left:
+            break
+        before, started = used_memory(server), budget.spent
         for first in range(there, count, _AT_ONCE):
             tell(f"growing to {count:,} sessions: {first:,}")
             names = [f"grown-{number:07}" for number in range(first, min(first + _AT_ONCE, count))]
@@ -64,7 +72,7 @@ async def measure(
             await asyncio.gather(
                 *(filler.fill(dict.fromkeys(half, 1)) for filler, half in zip(fillers, halves, strict=True))
             )
-        grown = _used(server) - before
+        grown, pace = used_memory(server) - before, (budget.spent - started) / added
         there = count
         ratios: dict[str, list[float]] = {}
         seconds: dict[str, list[float]] = {}
@@ -84,8 +92,3 @@ async def measure(
             )
         )
     return found
-
-
-def _used(server: redis.Redis) -> float:
-    memory: Any = server.info("memory")
-    return float(memory["used_memory"])

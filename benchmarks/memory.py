@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 TEXT_BYTES = 600
 SHAPES = ((20, 250), (1_000, 5))
 """Messages of a session, and how many sessions."""
+_PATIENCE = 10
 
 Bytes = dict[int, dict[str, float]]
 """Bytes of a message by length of its session and subject."""
@@ -49,10 +51,19 @@ async def measure(
     return found
 
 
+def used_memory(server: redis.Redis) -> float:
+    """Bytes, once what was deleted is gone: large values are freed in the background."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        memory: Any = server.info("memory")
+        if not memory["lazyfree_pending_objects"] or time.monotonic() > deadline:
+            return float(memory["used_memory"])
+        time.sleep(0.01)
+
+
 def _used(server: redis.Redis | None, worker: Worker) -> float | None:
     if server is not None:
-        memory: Any = server.info("memory")
-        return float(memory["used_memory"])
+        return used_memory(server)
     if worker.entry.server == "sqlite":
         database = Path(worker.url.removeprefix("sqlite:///"))
         return float(sum(file.stat().st_size for file in database.parent.glob(f"{database.name}*")))

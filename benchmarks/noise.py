@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _ROUNDS = 15
 _MOST_BIAS = 1.15
 _MOST_SPREAD = 2.0
+_MOST_LOAD = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Noise:
     def too_noisy(self) -> bool:
         """Whether ratios of this machine mean nothing now."""
         biased = max(self.ratio, 1 / self.ratio) > _MOST_BIAS
-        return biased or self.high / self.low > _MOST_SPREAD**2
+        return biased or self.high / self.low > _MOST_SPREAD**2 or self.load > _MOST_LOAD
 
     def __str__(self) -> str:
         return (

@@ -21,6 +21,7 @@ class Question:
     Attributes:
         data: sessions that must be there, with their lengths; kept for the other questions.
         fresh: the same, but made anew before each round.
+        rounds: at most so many, where making its data anew is what takes the time.
         length: how long the longest session is that it is about.
     """
 
@@ -33,7 +34,8 @@ class Question:
     expected: int | None = None
     target: float | None = None
     calls: int = 40
-    group: str = "single"
+    rounds: int = 99
+    weight: float = 1
 
     @property
     def length(self) -> int:
@@ -49,13 +51,12 @@ def questions(*, quick: bool) -> list[Question]:
     many = 1_000 if quick else 10_000
     long, longest = (10_000, 10_000) if quick else (10_000, 100_000)
     found = [
-        Question("append", "append", "append", fixed("hundred"), {"hundred": 100}, target=1.6, calls=100),
         Question(
-            "append-long",
-            f"append to {long:,}",
             "append",
-            fixed("long"),
-            {"long": long},
+            "append",
+            "append",
+            lambda turn: [f"growing-{turn}"],
+            fresh=lambda turn: {f"growing-{turn}": 100},  # so that it does not become long
             target=1.6,
             calls=100,
         ),
@@ -71,6 +72,7 @@ def questions(*, quick: bool) -> list[Question]:
                 {name: length},
                 expected=count,
                 target=2.5 if count == 100 else None,
+                weight=3 if name == "longest" else 1,
             )
             for name, length in lengths.items()
             if not (quick and name == "longest")
@@ -90,6 +92,15 @@ def questions(*, quick: bool) -> list[Question]:
     ]
     found += [
         Question(
+            "append-long",  # after what reads it
+            f"append to {long:,}",
+            "append",
+            fixed("long"),
+            {"long": long},
+            target=1.6,
+            calls=100,
+        ),
+        Question(
             "update",
             "update one message",
             "update",
@@ -104,28 +115,10 @@ def questions(*, quick: bool) -> list[Question]:
             lambda turn: [f"shrinking-{turn}"],
             fresh=lambda turn: {f"shrinking-{turn}": 100},
         ),
-        Question(
-            "rename-100",
-            "rename of 100",
-            "rename",
-            fixed("short"),
-            {"short": 100},
-        ),
-        Question(
-            "rename-long",
-            f"rename of {long:,}",
-            "rename",
-            fixed("moving"),
-            {"moving": long},
-        ),
-        Question(
-            "delete-session",
-            f"delete a session of {long:,}",
-            "delete_session",
-            lambda turn: [[f"doomed-{turn}-{number}" for number in range(2)]],
-            fresh=lambda turn: {f"doomed-{turn}-{number}": long for number in range(2)},
-            calls=2,
-        ),
+        Question("rename-100", "rename of 100", "rename", fixed("short"), {"short": 100}),
+        Question("rename-long", f"rename of {long:,}", "rename", fixed("moving"), {"moving": long}),
+        _deletion("delete-100", 100, each=10),
+        _deletion("delete-long", long, each=2, rounds=5, weight=2),
         Question(
             "list",
             f"list 100 of {many:,} sessions",
@@ -138,3 +131,21 @@ def questions(*, quick: bool) -> list[Question]:
         Question("feed", "a message through a live feed", "feed", fixed("fed"), {"fed": 100}),
     ]
     return found
+
+
+def _deletion(key: str, length: int, *, each: int, rounds: int = 99, weight: float = 1) -> Question:
+    """``each``: sessions that are deleted in a round."""
+
+    def doomed(turn: int) -> dict[str, int]:
+        return {f"doomed-{length}-{turn}-{number}": length for number in range(each)}
+
+    return Question(
+        key,
+        f"delete a session of {length:,}",
+        "delete_session",
+        lambda turn: [[*doomed(turn)]],
+        fresh=doomed,
+        calls=each,
+        rounds=rounds,
+        weight=weight,
+    )

@@ -1,12 +1,16 @@
 """The tables of a run: in the terminal, and as Markdown.
 
-``python -m benchmarks.report results.json`` prints the Markdown of a run that was saved, and draws its charts
-with ``--charts FOLDER``.
+``python -m benchmarks.report results.json`` prints the Markdown of a run that was saved. ``--charts FOLDER``
+draws its charts, and ``--update FILE …`` puts its tables into documents, between lines that say which::
+
+    <!-- benchmarks: summary -->
+    <!-- /benchmarks -->
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks import charts
+from benchmarks.charts import duration
+from benchmarks.clients import COUNTS
 from benchmarks.results import Results
 from benchmarks.subjects import BY_NAME, OURS, RAW
 from benchmarks.targets import missed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -28,6 +34,20 @@ if TYPE_CHECKING:
     from benchmarks.rounds import Cell
 
 _DASH = "–"
+_SUMMARY = {
+    "append",
+    "append-long",
+    "history-100-hundred",
+    "history-100-longest",
+    "wire-longest",
+    "update",
+    "delete-message",
+    "rename-long",
+    "delete-long",
+    "list",
+    "recent",
+}
+_MARKED = re.compile(r"(<!-- benchmarks: ([a-z]+)(?: ([^ ]+))? -->\n).*?(<!-- /benchmarks -->)", re.DOTALL)
 
 
 def show(results: Results, console: Console) -> None:
@@ -44,6 +64,7 @@ def show(results: Results, console: Console) -> None:
 def tables(results: Results) -> Iterator[Table]:
     if results.rows:
         yield _questions(results)
+        yield _server(results)
     if results.loads:
         yield _clients(results)
     if results.memory:
@@ -52,6 +73,8 @@ def tables(results: Results) -> Iterator[Table]:
         yield _growth(results)
     if results.clusters:
         yield _clusters(results)
+    if results.counts:
+        yield _counts(results)
 
 
 def footnotes(results: Results) -> list[str]:
@@ -76,6 +99,98 @@ def _questions(results: Results) -> Table:
             *(_shown(row[name], marks) for name in subjects),
         )
     return table
+
+
+def _server(results: Results) -> Table:
+    """Only of those that use a Redis."""
+    subjects = [name for name in results.rows[0][1] if any(row[name].servers for _, row in results.rows)]
+    table = _table("server CPU a call, one client", "what", *(BY_NAME[name].label for name in subjects))
+    for question, row in results.rows:
+        spent = [row[name].server_seconds for name in subjects]
+        table.add_row(question.title, *(_DASH if one is None else duration(one) for one in spent))
+    return table
+
+
+def _counts(results: Results) -> Table:
+    table = _table(
+        "what a call of redis-sessions consists of",
+        "what",
+        "commands",
+        "round trips",
+        "bytes sent",
+        "bytes received",
+        "function calls of the client",
+    )
+    for name, count in results.counts.items():
+        table.add_row(
+            name,
+            f"{count.total:,.0f}",
+            f"{count.trips:,.0f}",
+            f"{count.sent:,.0f}",
+            f"{count.received:,.0f}",
+            f"{count.functions:,.0f}",
+        )
+    return table
+
+
+def summary(results: Results) -> Table:
+    """The rows that tell most, each with the best of the others."""
+    table = _table("", "what", "raw Redis", "redis-sessions", "must reach", "best of the others")
+    for question, row in results.rows:
+        if question.key not in _SUMMARY:
+            continue
+        ours = row[OURS.name]
+        others = {
+            name: cell.median
+            for name, cell in row.items()
+            if name not in (RAW.name, OURS.name) and cell.seconds
+        }
+        best = min(others, key=others.__getitem__, default=None)
+        table.add_row(
+            question.title,
+            duration(row[RAW.name].median) if row[RAW.name].seconds else _DASH,
+            f"{duration(ours.median)}, {_shown(ours, {})}" if ours.seconds else _DASH,
+            _target(question, ours),
+            _DASH if best is None else f"{BY_NAME[best].label} {duration(others[best])}",
+        )
+    for length, sizes in sorted(results.memory.items()):
+        _add_measured(
+            table,
+            f"bytes of a message of 600, in sessions of {length:,}",
+            sizes,
+            lambda size: f"{size:,.0f} B",
+            smallest=True,
+        )
+    rates = {
+        load.subject: load.rate
+        for load in results.loads
+        if load.operation == "append" and load.clients == max(COUNTS)
+    }
+    _add_measured(
+        table,
+        f"appends a second, {max(COUNTS)} clients",
+        rates,
+        lambda rate: f"{rate:,.0f} / s",
+        smallest=False,
+    )
+    return table
+
+
+def _add_measured(
+    table: Table, title: str, found: dict[str, float], said: Callable[[float], str], *, smallest: bool
+) -> None:
+    if RAW.name not in found or OURS.name not in found:
+        return
+    raw, ours = found[RAW.name], found[OURS.name]
+    others = {name: value for name, value in found.items() if name not in (RAW.name, OURS.name)}
+    best = (min if smallest else max)(others, key=others.__getitem__, default=None)
+    table.add_row(
+        title,
+        said(raw),
+        f"{said(ours)}, {ours / raw:.2f} ×",
+        "",
+        _DASH if best is None else f"{BY_NAME[best].label} {said(others[best])}",
+    )
 
 
 def _target(question: Question, ours: Cell) -> Text:
@@ -111,7 +226,7 @@ def _clients(results: Results) -> Table:
     for load in results.loads:
         spent = _DASH if load.server_seconds is None else f"{load.server_seconds * 1e6:,.1f} µs"
         table.add_row(
-            load.operation,
+            load.title,
             f"{load.clients}",
             BY_NAME[load.subject].label,
             f"{load.rate:,.0f}",
@@ -170,16 +285,63 @@ def _table(title: str, *headings: str) -> Table:
 
 def markdown(results: Results) -> str:
     """Everything that :func:`show` shows, as a page."""
-    about = ", ".join(f"{name} {value}" for name, value in results.about.items())
-    parts = [f"{about}. {results.noise}.\n"]
-    parts += [f"**{table.title}**\n\n{as_markdown(table)}" for table in tables(results)]
-    lines = [*footnotes(results), *(f"Missed: {line}" for line in missed(results))]
-    parts.append("".join(f"- {line}\n" for line in lines))
+    parts = [_where(results)]
+    parts += [f"**{table.title}**\n\n{_as_markdown(table)}" for table in tables(results)]
+    parts.append(_notes(results))
     return "\n".join(parts)
 
 
-def as_markdown(table: Table) -> str:
-    """The table without its title."""
+def view(results: Results, name: str, folder: str = "") -> str:
+    """One part of a run, as Markdown.
+
+    Args:
+        name: ``summary``, ``tables`` (all of them), ``missed``, or ``charts``.
+        folder: where the charts are, seen from the document.
+
+    Raises:
+        ValueError: there is no such view.
+    """
+    match name:
+        case "summary":
+            return _as_markdown(summary(results))
+        case "tables":
+            return markdown(results)
+        case "missed":
+            return "".join(f"- {line}\n" for line in missed(results)) or "Nothing.\n"
+        case "charts":
+            return "\n".join(
+                f"![{chart.alt}]({folder.rstrip('/')}/{chart.name}.svg)\n" for chart in charts.charts(results)
+            )
+    raise ValueError(f"no such view of benchmarks: {name}")
+
+
+def update(document: str, results: Results) -> str:
+    """The document with what is between its markers made anew.
+
+    Raises:
+        ValueError: it has no markers, or they name no view.
+    """
+
+    def made(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{view(results, found[2], found[3] or '')}\n{found[4]}"
+
+    updated, count = _MARKED.subn(made, document)
+    if not count:
+        raise ValueError("no line <!-- benchmarks: … --> with a <!-- /benchmarks --> after it")
+    return updated
+
+
+def _where(results: Results) -> str:
+    about = ", ".join(f"{name} {value}" for name, value in results.about.items())
+    return f"{about}. {results.noise}. It took {results.seconds:,.0f} s.\n"
+
+
+def _notes(results: Results) -> str:
+    lines = [*footnotes(results), *(f"Missed: {line}" for line in missed(results))]
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def _as_markdown(table: Table) -> str:
     columns = [[str(heading.header), *map(str, heading.cells)] for heading in table.columns]
     rows = list(zip(*columns, strict=True))
     lines = ["| " + " | ".join(row) + " |" for row in rows]
@@ -193,11 +355,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("results", type=Path, help="what python -m benchmarks --json wrote")
     parser.add_argument("--charts", type=Path, help="draw its charts into this folder")
+    parser.add_argument(
+        "--update", type=Path, nargs="+", metavar="FILE", help="documents whose tables are made anew"
+    )
     given = parser.parse_args(arguments)
     results = Results.load(given.results)
-    print(markdown(results), end="")
     if given.charts:
         charts.draw(results, given.charts)
+    if not given.update:
+        print(markdown(results), end="")
+    for path in given.update or ():
+        try:
+            path.write_text(update(path.read_text(), results))
+        except ValueError as error:
+            parser.error(f"{path}: {error}")
     return 0
 
 

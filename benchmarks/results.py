@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks.clients import Load
 from benchmarks.clusters import Spread
+from benchmarks.counts import Count
 from benchmarks.growth import Grown
 from benchmarks.noise import Noise
 from benchmarks.questions import Question, fixed
@@ -17,6 +18,7 @@ from benchmarks.rounds import Cell, Row
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from benchmarks.counts import Counts
     from benchmarks.memory import Bytes
 
 
@@ -27,7 +29,9 @@ class Results:
     Attributes:
         about: the versions that were measured, and the machine.
         rows: questions with the answers of all subjects.
-        left_out: subjects that could not be measured at all, and why.
+        left_out: subjects that could not be measured at all, and questions that there was no time for.
+        seconds: how long it took.
+        counts: what a call of redis-sessions consists of.
         memory: bytes of a message by length of its session and subject.
     """
 
@@ -39,6 +43,8 @@ class Results:
     growth: list[Grown] = field(default_factory=list)
     clusters: list[Spread] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    counts: Counts = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it; times are in seconds, sizes in bytes."""
@@ -58,6 +64,8 @@ class Results:
             [Grown(**grown) for grown in document["growth"]],
             [Spread(**spread) for spread in document["clusters"]],
             document["left_out"],
+            document["seconds"],
+            {name: Count(**count) for name, count in document["counts"].items()},
         )
 
     def _as_json(self) -> dict[str, Any]:
@@ -74,6 +82,8 @@ class Results:
                         "ratio": cell.ratio,
                         "middle": cell.spread,
                         "mark": cell.mark,
+                        "client_cpu": [round(one, 9) for one in cell.clients],
+                        "server_cpu": [round(one, 9) for one in cell.servers],
                         "seconds": [round(one, 9) for one in cell.seconds],
                         "ratios": [round(one, 6) for one in cell.ratios],
                     }
@@ -87,7 +97,9 @@ class Results:
         return {
             "about": self.about,
             "noise": asdict(self.noise),
+            "seconds": round(self.seconds, 1),
             "left_out": self.left_out,
+            "counts": {name: asdict(count) for name, count in self.counts.items()},
             "rows": rows,
             "clients": [asdict(load) for load in self.loads],
             "memory": self.memory,
@@ -111,6 +123,8 @@ def _row(row: dict[str, Any]) -> tuple[Question, Row]:
             answer.get("ratios", []),
             answer.get("mark", ""),
             answer.get("missing", ""),
+            answer.get("client_cpu", []),
+            answer.get("server_cpu", []),
         )
         for name, answer in row["answers"].items()
     }

@@ -7,23 +7,28 @@ the median of the rounds, and the range that holds the middle 80 % of them.
 
 from __future__ import annotations
 
+import asyncio
 import statistics
+import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.subjects import RAW
 from benchmarks.workers import SubjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from benchmarks.budget import Budget
     from benchmarks.questions import Question
     from benchmarks.workers import Worker
 
 BUDGET = 0.4
 """Seconds that one subject may take in one round; a single call may take longer."""
-_SLOW = 0.5
-_ROUNDS_OF_SLOW = 3
-"""A subject whose calls take longer than ``_SLOW`` seconds is asked in so many rounds, or runs took hours."""
+FEWEST = 3
+"""Rounds of a question for which there is no time."""
+_SLOW, _VERY_SLOW = 0.5, 2.0
+"""A subject whose calls take so many seconds is asked in three rounds, or in one, or runs took hours."""
 
 
 @dataclass
@@ -33,6 +38,8 @@ class Cell:
     Attributes:
         seconds: the median call of each round.
         ratios: to raw, in the same round.
+        clients: the client's CPU seconds a call, in each round.
+        servers: the same of the Redis server's process; none where there is no Redis.
         mark: why it is not quite the same thing.
         missing: why there is no figure.
     """
@@ -41,6 +48,8 @@ class Cell:
     ratios: list[float] = field(default_factory=list)
     mark: str = ""
     missing: str = ""
+    clients: list[float] = field(default_factory=list)
+    servers: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
@@ -49,6 +58,10 @@ class Cell:
     @property
     def ratio(self) -> float:
         return statistics.median(self.ratios)
+
+    @property
+    def server_seconds(self) -> float | None:
+        return statistics.median(self.servers) if self.servers else None
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -71,9 +84,12 @@ async def ask(
     yardsticks: dict[str, Worker],
     *,
     rounds: int,
+    budget: Budget,
     tell: Callable[[str], None],
 ) -> Row:
-    """One row. ``yardsticks``: raw on each kind of server; other servers are measured by the Redis one."""
+    """One row, in at most so many rounds. ``yardsticks``: raw on each kind of server; other servers are
+    measured by the Redis one.
+    """
     row: Row = {}
     asked: list[Worker] = []
     for worker in workers:
@@ -86,38 +102,95 @@ async def ask(
             cell.missing = f"not beyond {worker.longest:,} messages"
         else:
             asked.append(worker)
-    for worker in (*yardsticks.values(), *asked):
-        await worker.prepare(question.data)
+    others = [worker for worker in asked if worker not in yardsticks.values()]
+    tell(f"{question.title}: {question.length:,} messages a session")
+    prepared = await in_turns(
+        *(worker.prepare(question.data) for worker in (*yardsticks.values(), *others)), at_once=2
+    )
+    _leave_out(row, asked, [*yardsticks.values(), *others], prepared)
     for turn in range(rounds):
+        if turn >= FEWEST and budget.is_over:
+            break
         tell(f"{question.title}: round {turn + 1} of {rounds}")
-        raw: dict[str, float] = {}
-        for kind, worker in yardsticks.items():
-            raw[kind] = await _once(question, worker, turn)
-        for worker in asked:
+        if fresh := question.fresh(turn):
+            everyone = [*yardsticks.values(), *(one for one in asked if one not in yardsticks.values())]
+            filled = await in_turns(*(worker.fill(fresh) for worker in everyone), at_once=2)
+            _leave_out(row, asked, everyone, filled)
+        raw = {kind: await _once(question, worker, turn) for kind, worker in yardsticks.items()}
+        for worker in list(asked):
             cell = row[worker.entry.name]
-            if len(cell.seconds) >= _ROUNDS_OF_SLOW and cell.median > _SLOW:
+            if cell.seconds and len(cell.seconds) >= _enough(cell.median):
                 continue
             try:
-                seconds = (
+                answer = (
                     raw["redis"] if worker is yardsticks["redis"] else await _once(question, worker, turn)
                 )
             except SubjectError as error:
                 cell.missing = str(error).splitlines()[0]
+                asked.remove(worker)
                 continue
-            cell.seconds.append(seconds)
-            cell.ratios.append(seconds / raw.get(worker.entry.server, raw["redis"]))
-        asked = [worker for worker in asked if not row[worker.entry.name].missing]
+            cell.seconds.append(answer.seconds)
+            cell.ratios.append(answer.seconds / raw.get(worker.entry.server, raw["redis"]).seconds)
+            cell.clients.append(answer.client)
+            if answer.server is not None:
+                cell.servers.append(answer.server)
     return row
 
 
-async def _once(question: Question, worker: Worker, turn: int) -> float:
-    """The median call of one subject in one round."""
-    if fresh := question.fresh(turn):
-        await worker.fill(fresh)
+def _enough(seconds: float) -> int:
+    if seconds > _VERY_SLOW:
+        return 1
+    return 3 if seconds > _SLOW else sys.maxsize
+
+
+def _leave_out(
+    row: Row, asked: list[Worker], workers: Sequence[Worker], outcomes: Sequence[BaseException | None]
+) -> None:
+    """Who could not store what a question is about. Without raw there is nothing to compare with."""
+    for worker, outcome in zip(workers, outcomes, strict=True):
+        if outcome is None:
+            continue
+        if not isinstance(outcome, SubjectError) or worker not in asked or worker.entry.name == RAW.name:
+            raise outcome
+        row[worker.entry.name].missing = str(outcome).splitlines()[0]
+        asked.remove(worker)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One subject in one round: the median call, and the CPU a call, all in seconds."""
+
+    seconds: float
+    client: float
+    server: float | None
+
+
+async def _once(question: Question, worker: Worker, turn: int) -> Answer:
     arguments = question.arguments(turn)
     if turn == 0 and not question.fresh(0):
-        await worker.time(question.operation, arguments, calls=5, budget=BUDGET, expected=question.expected)
+        first = await _timed(question, worker, arguments, calls=5)
+        if first.seconds > _VERY_SLOW:
+            return first
+    return await _timed(question, worker, arguments, calls=question.calls)
+
+
+async def _timed(question: Question, worker: Worker, arguments: list[Any], *, calls: int) -> Answer:
+    before = worker.server_cpu()
     timing = await worker.time(
-        question.operation, arguments, calls=question.calls, budget=BUDGET, expected=question.expected
+        question.operation, arguments, calls=calls, budget=BUDGET, expected=question.expected
     )
-    return timing.median
+    after = worker.server_cpu()
+    made = len(timing.times)
+    spent = None if before is None or after is None else (after - before) / made
+    return Answer(timing.median, timing.cpu / made, spent)
+
+
+async def in_turns(*coroutines: Awaitable[None], at_once: int) -> list[BaseException | None]:
+    """Some at a time: what is not measured may use all cores. What each raised, or None."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(coroutine: Awaitable[None]) -> None:
+        async with gate:
+            await coroutine
+
+    return await asyncio.gather(*(one(coroutine) for coroutine in coroutines), return_exceptions=True)

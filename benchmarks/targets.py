@@ -16,17 +16,26 @@ _FLAT_PAIRS = (
     ("history-100-hundred", "history-100-longest"),
     ("wire-hundred", "wire-longest"),
     ("rename-100", "rename-long"),
+    ("delete-100", "delete-long"),
 )
 """Rows whose times are to be the same, within a factor of ``_FLAT``."""
 _LONG = 10_000
 _BEHIND_AT_SHORT = 1.5
 _SHARE_OF_RAW = 0.7
+_OWN = (RAW.name, OURS.name)
 _CLIENTS = 64
 
 
 def missed(results: Results) -> list[str]:
     """What was measured and is not good enough, a line each."""
-    return [*_ratios(results), *_flatness(results), *_peers(results), *_throughput(results)]
+    return [
+        *_ratios(results),
+        *_flatness(results),
+        *_peers(results),
+        *_server(results),
+        *_rates(results),
+        *_memory(results),
+    ]
 
 
 def _ratios(results: Results) -> Iterator[str]:
@@ -48,12 +57,16 @@ def _flatness(results: Results) -> Iterator[str]:
                 )
 
 
+def _most(length: int) -> float:
+    """How far behind a peer it may be: not at all at long sessions, a little at short ones."""
+    return 1.0 if length >= _LONG else _BEHIND_AT_SHORT
+
+
 def _peers(results: Results) -> Iterator[str]:
-    """Ahead of all at long sessions, and not far behind anybody at short ones."""
     for question, row in results.rows:
-        most = 1.0 if question.length >= _LONG else _BEHIND_AT_SHORT
+        most = _most(question.length)
         for name, cell in row.items():
-            if name in (RAW.name, OURS.name) or not cell.seconds or not row[OURS.name].seconds:
+            if name in _OWN or not cell.seconds or not row[OURS.name].seconds:
                 continue
             ratio = row[OURS.name].median / cell.median
             if ratio > most:
@@ -62,7 +75,7 @@ def _peers(results: Results) -> Iterator[str]:
                 )
 
 
-def _throughput(results: Results) -> Iterator[str]:
+def _server(results: Results) -> Iterator[str]:
     """What a second of the server's CPU carries, of appends, to what it carries of raw ones."""
     spent = {
         load.subject: load.server_seconds
@@ -75,3 +88,30 @@ def _throughput(results: Results) -> Iterator[str]:
             f"append, {_CLIENTS} clients: {raw / ours:.2f} of what a second of the server carries of raw "
             f"appends, not at least {_SHARE_OF_RAW:g}"
         )
+
+
+def _rates(results: Results) -> Iterator[str]:
+    ours = {(load.operation, load.clients): load.rate for load in results.loads if load.subject == OURS.name}
+    for load in results.loads:
+        mine = ours.get((load.operation, load.clients))
+        if load.subject in _OWN or mine is None:
+            continue
+        most = _most(load.length)
+        if load.rate / mine > most:
+            yield (
+                f"{load.title}, {load.clients} clients: {BY_NAME[load.subject].label} has "
+                f"{load.rate / mine:.2f} × the throughput, not at most {most:g}"
+            )
+
+
+def _memory(results: Results) -> Iterator[str]:
+    for length, sizes in results.memory.items():
+        for name, size in sizes.items():
+            if name in _OWN or OURS.name not in sizes:
+                continue
+            ratio, most = sizes[OURS.name] / size, _most(length)
+            if ratio > most:
+                yield (
+                    f"memory in sessions of {length:,}: {ratio:.2f} × the bytes of {BY_NAME[name].label}, "
+                    f"not at most {most:g}"
+                )

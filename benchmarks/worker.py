@@ -1,4 +1,4 @@
-"""One subject in a process of its own: ``python -m benchmarks.worker NAME URL``.
+"""One subject in a process of its own: ``python -m benchmarks.worker MODULE URL``.
 
 Commands come as JSON objects, one a line, on stdin; each is answered with one on stdout.
 
@@ -6,8 +6,10 @@ Commands come as JSON objects, one a line, on stdin; each is answered with one o
 ``{"do": "can"}``                                           ``{"operations": […], "marks": {…}, …}``
 ``{"do": "check"}``                                         ``{"lies": {operation: what happened, …}}``
 ``{"do": "fill", "sessions": {name: count, …}}``            ``{}``; ``"texts": n``: all of n bytes
-``{"do": "time", "operation": o, "arguments": […],          ``{"times": […], "elapsed": s}``, seconds
-"calls": n, "budget": seconds, "clients": c}``
+``{"do": "time", "operation": o, "arguments": […],          ``{"times": […], "elapsed": s, "cpu": s}``,
+"calls": n, "budget": seconds, "clients": c}``              seconds; ``cpu`` is this process's
+``{"do": "count", "operation": o, "arguments": […],         ``{"functions": n}``: calls of functions
+"calls": n}``
 ==========================================================  ==============================================
 
 What fails is answered with ``{"error": …}``. The process ends when stdin does.
@@ -25,6 +27,7 @@ import time
 import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, BrokenBarrierError
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import subjects
@@ -75,6 +78,8 @@ class Worker:
                 return await self._fill(**arguments)
             case "time":
                 return await self._time(**arguments)
+            case "count":
+                return await self._count(**arguments)
         raise ValueError(f"no such command: {do}")
 
     async def _fill(self, sessions: dict[str, int], texts: int = 0) -> dict[str, Any]:
@@ -91,17 +96,38 @@ class Worker:
         clients: int = 1,
         expected: int | None = None,
     ) -> dict[str, Any]:
-        made = self._calls(operation, arguments, expected)
+        made = [
+            self._calls(operation, _of_client(arguments, number, clients), expected)
+            for number in range(clients)
+        ]
         gc.collect()
         gc.disable()
         try:
             if clients == 1:
-                return await _timed(self._subject, made, calls, budget)
+                return await _timed(self._subject, made[0], calls, budget)
             if self._class.blocking:
-                return await self._timed_in_threads(made, budget, clients)
-            return await self._timed_in_tasks(made, budget, clients)
+                return await self._timed_in_threads(made, budget)
+            return await self._timed_in_tasks(made, budget)
         finally:
             gc.enable()
+
+    async def _count(
+        self, operation: str, arguments: list[Any], calls: int, expected: int | None = None
+    ) -> dict[str, Any]:
+        made = self._calls(operation, arguments, expected)
+        count = 0
+
+        def seen(_: object, event: str, __: object) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(seen)
+        try:
+            for _ in range(calls):
+                await next(made)(self._subject)
+        finally:
+            sys.setprofile(None)
+        return {"functions": count}
 
     def _calls(self, operation: str, arguments: list[Any], expected: int | None) -> Iterator[Any]:
         """Endless calls. ``arguments`` that are lists hold one value for each call, in turn."""
@@ -124,32 +150,50 @@ class Worker:
         self._names[session] = then = f"{session}-renamed" if now == session else session
         return [now, then]
 
-    async def _timed_in_tasks(self, made: Iterator[Any], budget: float, clients: int) -> dict[str, Any]:
-        started = time.perf_counter()
-        parts = await asyncio.gather(
-            *(_timed(self._subject, made, sys.maxsize, budget) for _ in range(clients))
-        )
-        return _together(parts, time.perf_counter() - started)
+    async def _timed_in_tasks(self, made: list[Iterator[Any]], budget: float) -> dict[str, Any]:
+        await asyncio.gather(*(next(calls)(self._subject) for calls in made))  # connects
+        started, spent = time.perf_counter(), time.process_time()
+        parts = await asyncio.gather(*(_timed(self._subject, calls, sys.maxsize, budget) for calls in made))
+        return _together(parts, time.perf_counter() - started, time.process_time() - spent)
 
-    async def _timed_in_threads(self, made: Iterator[Any], budget: float, clients: int) -> dict[str, Any]:
-        prepared = list(itertools.islice(made, 10_000))
+    async def _timed_in_threads(self, made: list[Iterator[Any]], budget: float) -> dict[str, Any]:
+        began: list[float] = []
+        ready = Barrier(len(made), lambda: began.append(time.process_time()))
 
-        def client() -> dict[str, Any]:
+        def client(calls: Iterator[Any]) -> dict[str, Any]:
             async def run() -> dict[str, Any]:
                 subject = self._class(self._url)
                 await subject.open()
                 try:
-                    return await _timed(subject, itertools.cycle(prepared), sys.maxsize, budget)
+                    await next(calls)(subject)  # connects
+                    ready.wait()
+                    return await _timed(subject, calls, sys.maxsize, budget)
                 finally:
                     await subject.close()
 
-            return asyncio.run(run())
+            try:
+                return asyncio.run(run())
+            except BaseException:
+                ready.abort()
+                raise
 
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(clients) as threads:
-            started = time.perf_counter()
-            parts = await asyncio.gather(*(loop.run_in_executor(threads, client) for _ in range(clients)))
-            return _together(parts, time.perf_counter() - started)
+        with ThreadPoolExecutor(len(made)) as threads:
+            found = await asyncio.gather(
+                *(loop.run_in_executor(threads, client, calls) for calls in made), return_exceptions=True
+            )
+        if failed := [one for one in found if isinstance(one, BaseException)]:
+            # The others only say that they waited in vain.
+            raise min(failed, key=lambda one: isinstance(one, BrokenBarrierError))
+        parts = [one for one in found if not isinstance(one, BaseException)]
+        return _together(parts, max(part["elapsed"] for part in parts), time.process_time() - began[0])
+
+
+def _of_client(arguments: list[Any], number: int, clients: int) -> list[Any]:
+    """One of several clients keeps to its own session: the first argument, where that is a list."""
+    if clients == 1 or not arguments or not isinstance(arguments[0], list):
+        return arguments
+    return [arguments[0][number % len(arguments[0])], *arguments[1:]]
 
 
 def _call(operation: str, values: list[Any], expected: int | None) -> Any:
@@ -163,7 +207,7 @@ def _call(operation: str, values: list[Any], expected: int | None) -> Any:
 
 async def _timed(subject: Subject, made: Iterator[Any], calls: int, budget: float) -> dict[str, Any]:
     times: list[float] = []
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), time.process_time()
     for _ in range(calls):
         call = next(made)
         before = time.perf_counter()
@@ -172,21 +216,22 @@ async def _timed(subject: Subject, made: Iterator[Any], calls: int, budget: floa
         times.append(after - before)
         if after - started > budget:
             break
-    return {"times": times, "elapsed": time.perf_counter() - started}
+    elapsed = time.perf_counter() - started
+    return {"times": times, "elapsed": elapsed, "cpu": time.process_time() - spent}
 
 
-def _together(parts: list[dict[str, Any]], elapsed: float) -> dict[str, Any]:
-    return {"times": [one for part in parts for one in part["times"]], "elapsed": elapsed}
+def _together(parts: list[dict[str, Any]], elapsed: float, cpu: float) -> dict[str, Any]:
+    return {"times": [one for part in parts for one in part["times"]], "elapsed": elapsed, "cpu": cpu}
 
 
 def main() -> None:
-    name, url = sys.argv[1:]
+    module, url = sys.argv[1:]
     # Libraries greet, warn and log on stdout; that is for answers only.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sys.stdout = answers
     warnings.simplefilter("ignore")
-    asyncio.run(Worker(subjects.BY_NAME[name].load(), url).run())
+    asyncio.run(Worker(subjects.load(module), url).run())
 
 
 if __name__ == "__main__":

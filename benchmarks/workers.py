@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import redis
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -27,10 +29,11 @@ class SubjectError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds that each call took, and that all of them took together."""
+    """Seconds that each call took, that all of them took together, and that the client computed meanwhile."""
 
     times: list[float]
     elapsed: float
+    cpu: float = 0.0
 
     @property
     def median(self) -> float:
@@ -59,6 +62,7 @@ class Worker:
         self.longest: int | None = None
         self.lies: dict[str, str] = {}
         self._filled: set[str] = set()
+        self._server: redis.Redis | None = None
 
     async def introduce(self) -> None:
         """Ask what it can do."""
@@ -70,6 +74,24 @@ class Worker:
         """Let it show what it can. What it does not do is in ``lies``, and no more in ``operations``."""
         self.lies = (await self.tell(do="check"))["lies"]
         self.operations -= self.lies.keys()
+
+    def server_cpu(self) -> float | None:
+        """Seconds that the process of its Redis server has spent, networking included; None without Redis.
+
+        Not the sum of ``commandstats``: that counts the commands of a script twice, and leaves out what is
+        spent on reading and answering, and by the threads of modules.
+        """
+        if self.entry.server not in ("redis", "search"):
+            return None
+        if self._server is None:
+            self._server = redis.Redis.from_url(self.url)
+        cpu: Any = self._server.info("cpu")
+        return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
+
+    def close(self) -> None:
+        """End what it asks its server with."""
+        if self._server is not None:
+            self._server.close()
 
     def holds(self, count: int) -> bool:
         """Whether sessions may be so long."""
@@ -106,7 +128,7 @@ class Worker:
             clients=clients,
             expected=expected,
         )
-        return Timing(done["times"], done["elapsed"])
+        return Timing(done["times"], done["elapsed"], done["cpu"])
 
     async def tell(self, **command: Any) -> dict[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -136,7 +158,7 @@ async def worker(entry: Entry, python: str, url: str, folder: Path) -> AsyncIter
             python,
             "-m",
             "benchmarks.worker",
-            entry.name,
+            entry.path,
             url,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -145,11 +167,12 @@ async def worker(entry: Entry, python: str, url: str, folder: Path) -> AsyncIter
             env={**os.environ, "PYTHONPATH": str(_ROOT), "BENCHMARK_FOLDER": str(folder)},
             limit=_LINE,
         )
+    made = Worker(entry, url, process, errors)
     try:
-        made = Worker(entry, url, process, errors)
         await made.introduce()
         yield made
     finally:
+        made.close()
         if process.stdin is not None:
             process.stdin.close()
         try:

@@ -108,12 +108,19 @@ class Subject:
         return [name for name in OPERATIONS if getattr(cls, name) is not getattr(Subject, name)]
 
 
+def load(path: str) -> type[Subject]:
+    """The subject of a module."""
+    found: type[Subject] = importlib.import_module(path).SUBJECT
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A subject in the tables.
 
     Attributes:
         label: its name for readers.
+        module: of ``benchmarks.subjects``, where it has another name; with a dot, any.
         environment: whose interpreter runs it: ``own``, ``peers``, ``adk`` or ``langflow``.
         server: what it needs: ``redis``, ``search`` (with RediSearch), ``sqlite`` or ``postgresql``.
         database: its number in the Redis server: some libraries walk through all keys that are there, and
@@ -127,11 +134,10 @@ class Entry:
     module: str = ""
     database: int = 0
 
-    def load(self) -> type[Subject]:
-        found: type[Subject] = importlib.import_module(
-            f"benchmarks.subjects.{self.module or self.name}"
-        ).SUBJECT
-        return found
+    @property
+    def path(self) -> str:
+        """The module of its subject."""
+        return self.module if "." in self.module else f"benchmarks.subjects.{self.module or self.name}"
 
 
 RAW = Entry("raw", "raw Redis commands", "own")

@@ -30,7 +30,6 @@ class Raw(Subject):
         super().__init__(url)
         self._ids: dict[str, list[bytes]] = {}
         self._bodies: dict[str, bytes] = {}
-        self._score = 0
         self._seen = b"0-0"
 
     async def open(self) -> None:
@@ -46,8 +45,7 @@ class Raw(Subject):
             for turn in turns[first : first + 1_000]:
                 pipe.xadd(_log(session), {"b": self._body(turn)})
             self._ids.setdefault(session, []).extend(await pipe.execute())
-        self._score += 1
-        await self._redis.zadd(_SESSIONS, {session: self._score})
+        await self._redis.zadd(_SESSIONS, {session: _time_of(self._ids[session][-1])})
 
     async def append(self, session: str, turn: Turn) -> None:
         await self._redis.xadd(_log(session), {"b": self._body(turn)})
@@ -74,12 +72,16 @@ class Raw(Subject):
         return len(await self._redis.zrevrange(_SESSIONS, 0, count - 1))
 
     async def recent(self, count: int) -> int:
-        sessions = await self._redis.zrevrange(_SESSIONS, 0, 3)
-        pipe = self._redis.pipeline(transaction=False)
-        for session in sessions:
-            pipe.xrevrange(_log(session.decode()), count=count)
-        entries = sorted((entry for found in await pipe.execute() for entry in found), reverse=True)
-        return len(entries[:count])
+        """Sessions, newest first, until the next one's newest message is older than all that were found."""
+        found: list[bytes] = []
+        sessions = await self._redis.zrevrange(_SESSIONS, 0, 3, withscores=True)
+        for place, (session, _) in enumerate(sessions):
+            found += [entry for entry, _ in await self._redis.xrevrange(_log(session.decode()), count=count)]
+            found = sorted(found, key=_time_of, reverse=True)[:count]
+            following = sessions[place + 1 : place + 2]
+            if len(found) == count and (not following or following[0][1] < _time_of(found[-1])):
+                break
+        return len(found)
 
     async def feed(self, session: str, turn: Turn) -> None:
         reading = asyncio.create_task(self._redis.xread({_FEED: self._seen}, block=5_000))
@@ -99,6 +101,10 @@ class Raw(Subject):
             )
             body = self._bodies[turn.text] = encode(said)
         return body
+
+
+def _time_of(entry: bytes) -> int:
+    return int(entry.split(b"-")[0])
 
 
 def _log(session: str) -> str:

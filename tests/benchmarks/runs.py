@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.clients import Load
 from benchmarks.clusters import Spread
+from benchmarks.counts import Count
 from benchmarks.growth import Grown
 from benchmarks.noise import Noise
 from benchmarks.questions import Question, fixed
@@ -19,8 +20,16 @@ def question(key: str = "append", *, length: int = 100, target: float | None = 1
     return Question(key, f"the {key}", "append", fixed("hundred"), {"hundred": length}, target=target, **more)
 
 
-def answer(*ratios: float, raw: float = 1e-4, mark: str = "") -> Cell:
-    return Cell([raw * ratio for ratio in ratios], list(ratios), mark)
+def answer(*ratios: float, raw: float = 1e-4, mark: str = "", cpu: float = 1.0) -> Cell:
+    """Times, and CPU times: half of those the client's, half the server's, ``cpu`` times as much as raw's."""
+    spent = [raw * cpu / 2] * len(ratios)
+    return Cell([raw * ratio for ratio in ratios], list(ratios), mark, clients=spent, servers=spent)
+
+
+def count(**more: Any) -> Count:
+    return Count(
+        **({"commands": {"xadd": 2.0}, "sent": 100, "received": 50, "trips": 1, "functions": 200} | more)
+    )
 
 
 def results(**parts: Any) -> Results:
@@ -45,7 +54,7 @@ def whole() -> Results:
         for name, length in (("hundred", 100), ("long", 10_000))
     ]
     loads = [
-        Load("append", clients, name, 1_000.0 * clients, 1e-3, 2e-3, 1e-5)
+        Load("append", "append", 100, clients, name, 1_000.0 * clients, 1e-3, 2e-3, 1e-5)
         for clients in (1, 8, 64)
         for name in ("raw", "ours", "langflow_sqlite")
     ]
@@ -57,4 +66,6 @@ def whole() -> Results:
         growth=[Grown(1_000, {"append": 1.5}, {"append": 1e-4}, 900.0)],
         clusters=[Spread(1, 9_000.0, 1e-3, 2e-5)],
         left_out={"Langflow, PostgreSQL": "PostgreSQL is not installed"},
+        counts={"append": count()},
+        seconds=61.0,
     )

@@ -24,6 +24,16 @@ async def heard(one: Sequence[float], other: Sequence[float]) -> Noise:
     return await listen(Metronome(one), Metronome(other))  # type: ignore[arg-type]
 
 
+@pytest.fixture(autouse=True)
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else this machine does now."""
+    monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0.1, 0.1))
+
+
+def test_a_machine_with_more_to_do_than_it_can_is_too_noisy() -> None:
+    assert Noise(1.0, 1.0, 1.0, 2.0).too_noisy
+
+
 async def test_a_machine_that_treats_equals_alike_is_quiet() -> None:
     assert not (await heard([1.0, 1.1], [1.05])).too_noisy
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from benchmarks.budget import Budget
 from benchmarks.rounds import ask, middle
 from benchmarks.subjects import BY_NAME
 from benchmarks.workers import SubjectError, Timing
@@ -17,7 +20,9 @@ class Pretender:
         self.marks: dict[str, str] = {}
         self.lies: dict[str, str] = {}
         self.longest: int | None = None
+        self.full = False
         self.log: list[str] = []
+        self._spent = 0.0
         self._seconds = seconds
         self._fails_in = fails_in
         self._asked = -1  # the first time is to warm up
@@ -30,32 +35,36 @@ class Pretender:
 
     async def fill(self, sessions: dict[str, int], *, texts: int = 0) -> None:
         self.log.append(f"fill {sessions}")
+        if self.full:
+            raise SubjectError("it is full")
+
+    def server_cpu(self) -> float:
+        self._spent += 2.0
+        return self._spent
 
     async def time(self, operation: str, arguments: list[Any], **how: Any) -> Timing:
         place, self._asked = self._asked, self._asked + 1
         self.log.append(f"time {operation}")
         if place == self._fails_in:
             raise SubjectError("it broke\nat line 3")
-        return Timing([self._seconds[max(place, 0) % len(self._seconds)]], 1.0)
+        return Timing([self._seconds[max(place, 0) % len(self._seconds)]], 1.0, 0.25)
 
 
-async def asked(*workers: Pretender, rounds: int = 3, **more: Any) -> Any:
-    told: list[str] = []
-    row = await ask(
+async def asked(*workers: Pretender, rounds: int = 3, seconds: float = 60.0, **more: Any) -> Any:
+    return await ask(
         question(**more),
         workers,  # type: ignore[arg-type]
         {"redis": workers[0]},  # type: ignore[dict-item]
         rounds=rounds,
-        tell=told.append,
+        budget=Budget(seconds),
+        tell=lambda _: None,
     )
-    assert len(told) == rounds
-    return row
 
 
 async def test_a_ratio_is_to_raw_in_the_same_round() -> None:
-    row = await asked(Pretender("raw", 1.0, 2.0, 4.0), Pretender("ours", 2.0, 4.0, 8.0))
+    row = await asked(Pretender("raw", 0.1, 0.2, 0.4), Pretender("ours", 0.2, 0.4, 0.8))
     assert row["ours"].ratios == [2.0, 2.0, 2.0]
-    assert row["ours"].median == 4.0
+    assert row["ours"].median == 0.4
     assert row["raw"].ratios == [1.0, 1.0, 1.0]
 
 
@@ -95,6 +104,40 @@ async def test_slow_subjects_are_asked_in_fewer_rounds() -> None:
     row = await asked(Pretender("raw", 0.1), other, rounds=9)
     assert len(row["agent_framework"].seconds) == 3
     assert row["agent_framework"].ratio == 9.0
+
+
+async def test_very_slow_subjects_are_asked_once() -> None:
+    other = Pretender("agent_framework", 3.0)
+    row = await asked(Pretender("raw", 0.1), other, rounds=9)
+    assert row["agent_framework"].seconds == [3.0]
+    assert other.log.count("time append") == 1
+
+
+async def test_without_time_there_are_fewer_rounds_and_as_many_for_everybody() -> None:
+    row = await asked(Pretender("raw", 1.0), Pretender("ours", 2.0), rounds=9, seconds=0.0)
+    assert len(row["raw"].seconds) == len(row["ours"].seconds) == 3
+
+
+async def test_cpu_time_is_noted_of_client_and_server() -> None:
+    row = await asked(Pretender("raw", 1.0), Pretender("ours", 2.0))
+    assert row["ours"].clients == [0.25] * 3
+    assert row["ours"].servers == [2.0] * 3
+    assert row["ours"].server_seconds == 2.0
+
+
+async def test_a_subject_that_cannot_store_what_a_question_is_about_is_not_asked() -> None:
+    other = Pretender("redisvl", 1.0)
+    other.full = True
+    row = await asked(Pretender("raw", 1.0), other, fresh=lambda turn: {f"doomed-{turn}": 5})
+    assert row["redisvl"].missing == "it is full"
+    assert "time append" not in other.log
+
+
+async def test_without_raw_there_is_nothing_to_compare_with() -> None:
+    raw = Pretender("raw", 1.0)
+    raw.full = True
+    with pytest.raises(SubjectError, match="full"):
+        await asked(raw, fresh=lambda turn: {f"doomed-{turn}": 5})
 
 
 async def test_what_is_consumed_is_made_anew_before_each_round() -> None:
