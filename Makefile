@@ -7,7 +7,7 @@ REDIS ?= redis>=7.4,<9
 CORE_TESTS ?= tests/test_append.py tests/test_blocking.py tests/test_connection.py tests/test_history.py tests/test_rename.py tests/test_update.py tests/test_retries.py tests/test_watch.py tests/test_public.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv serve test test-langflow test-python package types soak lint format blocking docs bench image clean
+.PHONY: help venv serve test test-langflow test-python package types soak lint format blocking docs bench gate image clean
 
 help: ## List the targets
 	@echo 'Usage: make <target> [ARGS="..."]'
@@ -78,7 +78,10 @@ docs: .venv/docs ## Build the documentation into build/site; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --quiet --strict
 
 bench: venv .venv-peers/installed .venv-adk/installed .venv-langflow/installed ## Measure against raw Redis and other libraries
-	@.venv/bin/python -m benchmarks $(ARGS)
+	@.venv/bin/python -m benchmarks --json build/benchmarks/results.json --charts build/benchmarks $(ARGS)
+
+gate: venv ## Compare with benchmarks/bounds.json: is anything slower, or larger?
+	@.venv/bin/python -m benchmarks --quick --check --minutes 5 --only counts questions memory $(ARGS)
 
 .venv-peers/installed .venv-adk/installed: .venv-%/installed: pyproject.toml
 	@$(PYTHON) -m venv .venv-$*

@@ -46,7 +46,7 @@ def main() -> int:
         tuple(arguments.parts or PARTS),
         frozenset(arguments.subjects or ()),
         frozenset(arguments.keys or ()),
-        arguments.anyway,
+        arguments.anyway or arguments.check,  # which looks at times only where there is no noise
         arguments.minutes,
     )
     # Ended from outside, as by timeout(1), it stops its servers too.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from benchmarks.subjects import OURS, RAW
 
@@ -35,7 +35,14 @@ _MORE = 0.1
 _BYTES, _FUNCTIONS = 1.02, 1.1
 """Entries' ids have more digits or fewer; libraries call other functions in their next version."""
 
-Bounds = dict[str, dict[str, float | dict[str, float]]]
+
+class Bounds(TypedDict):
+    """By name of what was counted, and by question or length of sessions."""
+
+    counts: dict[str, dict[str, float]]
+    memory: dict[str, float]
+    cpu: dict[str, float]
+    times: dict[str, float]
 
 
 def exceeded(results: Results, bounds: Bounds) -> dict[str, str]:
@@ -44,27 +51,32 @@ def exceeded(results: Results, bounds: Bounds) -> dict[str, str]:
     The names of those that may be noise, and may be asked again, are of ``questions_of``.
     """
     lines: dict[str, str] = {}
-    for name, bound in bounds["counts"].items():
-        count = results.counts.get(name)
+    for name, most in bounds["counts"].items():
         lines |= {
-            f"counts {name} {what}": f"{name}: {line}" for what, line in _count_over(count, dict(bound))
+            f"counts {name} {what}": f"{name}: {line}"
+            for what, line in _count_over(results.counts.get(name), most)
         }
     for length, bound in bounds["memory"].items():
         ratio = _memory_ratio(results, int(length))
         if ratio is None:
             lines[f"memory {length}"] = f"memory in sessions of {length}: not measured"
-        elif ratio > float(bound):
+        elif ratio > bound:
             lines[f"memory {length}"] = (
                 f"memory in sessions of {length}: {ratio:.3f} × the bytes of raw, over its bound of {bound:g}"
             )
     rows = {question.key: row for question, row in results.rows}
-    for kind in ("cpu", *(() if results.noise.too_noisy else ("times",))):
-        for key, bound in bounds[kind].items():
+    judged = (
+        {"cpu": bounds["cpu"]}
+        if results.noise.too_noisy
+        else {"cpu": bounds["cpu"], "times": bounds["times"]}
+    )
+    for kind, found in judged.items():
+        for key, bound in found.items():
             row = rows.get(key)
             if row is None or row[OURS.name].missing:
                 missing = "no such question" if row is None else row[OURS.name].missing
                 lines[f"{kind} {key}"] = f"{key}: not measured ({missing})"
-            elif (ratio := _ratio(kind, row)) > float(bound):
+            elif (ratio := _ratio(kind, row)) > bound:
                 what = "CPU time" if kind == "cpu" else "time"
                 lines[f"{kind} {key}"] = (
                     f"{key}: {ratio:.2f} × the {what} of raw, over its bound of {bound:g}"
@@ -118,7 +130,8 @@ def write(bounds: Bounds) -> None:
     """One line for each name, so that a change of them is read easily."""
     parts = []
     for kind, found in bounds.items():
-        inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(bound)}" for name, bound in found.items())
+        named = dict(found)  # type: ignore[call-overload]
+        inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(bound)}" for name, bound in named.items())
         parts.append(f' "{kind}": {{\n{inner}\n }}')
     BOUNDS.write_text("{\n" + ",\n".join(parts) + "\n}\n")
 

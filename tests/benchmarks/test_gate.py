@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _NOISY = Noise(1.3, 0.5, 3.0, 9.0)
 
 
-def bounds(**kinds: dict[str, float | dict[str, float]]) -> Bounds:
-    return {"counts": {}, "memory": {}, "cpu": {}, "times": {}} | kinds
+def bounds(**kinds: Any) -> Bounds:
+    none: Bounds = {"counts": {}, "memory": {}, "cpu": {}, "times": {}}
+    return none | kinds  # type: ignore[return-value]
 
 
 def test_a_ratio_within_its_bound_passes() -> None:

@@ -33,9 +33,11 @@ async def over_counts(entry: Entry, names: list[str], folder: Path) -> dict[str,
             entry=entry,
             names=names,
         )
-    bounds = gate.read()
-    bounds["counts"] = {name: bounds["counts"][name] for name in names}
-    return gate.exceeded(results(counts=found), bounds | {"memory": {}, "cpu": {}, "times": {}})
+    bounds = gate.read()["counts"]
+    return gate.exceeded(
+        results(counts=found),
+        {"counts": {name: bounds[name] for name in names}, "memory": {}, "cpu": {}, "times": {}},
+    )
 
 
 async def over_cpu(entry: Entry, key: str, folder: Path) -> dict[str, str]:
@@ -48,8 +50,7 @@ async def over_cpu(entry: Entry, key: str, folder: Path) -> dict[str, str]:
             row = await ask(
                 question, [raw, other], {"redis": raw}, rounds=5, budget=Budget(30), tell=lambda _: None
             )
-    bounds = gate.read()
-    cpu = {key: bounds["cpu"][key]}
+    cpu = {key: gate.read()["cpu"][key]}
     return gate.exceeded(
         results(rows=[(question, row)]), {"counts": {}, "memory": {}, "cpu": cpu, "times": {}}
     )
