@@ -90,7 +90,7 @@ def questions_of(over: dict[str, str]) -> frozenset[str]:
 
 
 def bounds_of(results: Results, before: Bounds) -> Bounds:
-    """The bounds that this run just passes. Where it was too noisy to tell times, they stay as they were."""
+    """The bounds that this run just passes. What it did not measure, or could not tell, stays as it was."""
     rows = {
         question.key: row
         for question, row in results.rows
@@ -116,8 +116,13 @@ def bounds_of(results: Results, before: Bounds) -> Bounds:
         "times": {key: round(_ratio("times", row) * _TIMES, 2) for key, row in rows.items()},
     }
     if results.noise.too_noisy:
-        found["times"] = before["times"]
-    return found
+        found["times"] = {}
+    return {
+        "counts": found["counts"] or before["counts"],
+        "memory": found["memory"] or before["memory"],
+        "cpu": before["cpu"] | found["cpu"],
+        "times": before["times"] | found["times"],
+    }
 
 
 def read() -> Bounds:

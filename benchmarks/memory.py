@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from benchmarks.workers import SubjectError
 
 if TYPE_CHECKING:
@@ -67,4 +69,8 @@ def _used(server: redis.Redis | None, worker: Worker) -> float | None:
     if worker.entry.server == "sqlite":
         database = Path(worker.url.removeprefix("sqlite:///"))
         return float(sum(file.stat().st_size for file in database.parent.glob(f"{database.name}*")))
+    if worker.entry.server == "postgresql":
+        with psycopg.connect(worker.url) as connection:
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+            return None if row is None else float(row[0])
     return None

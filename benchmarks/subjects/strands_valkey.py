@@ -7,6 +7,7 @@ has no room for more than its text.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, ClassVar
 
 import valkey
@@ -47,9 +48,18 @@ class StrandsValkey(Subject):
         self._valkey.close()
 
     async def fill(self, session: str, turns: Sequence[Turn]) -> None:
+        """What ``create_message`` writes, many at once."""
         manager = self._manager(session)
-        for turn in turns:
-            self._store(manager, session, turn)
+        place = self._counts[session]
+        for first in range(0, len(turns), 1_000):
+            pipe = self._valkey.pipeline(transaction=False)
+            for turn in turns[first : first + 1_000]:
+                said = SessionMessage.from_message(_message(turn), place).to_dict()
+                key = manager._get_message_key(session, _AGENT, place)
+                pipe.execute_command("JSON.SET", key, "$", json.dumps(said, ensure_ascii=False))
+                place += 1
+            pipe.execute()
+        self._counts[session] = place
 
     async def append(self, session: str, turn: Turn) -> None:
         self._store(self._manager(session), session, turn)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.payloads import turn, turns
 from benchmarks.servers import Servers
 from benchmarks.stack import NoServerError
 from benchmarks.subjects import BY_NAME, OPERATIONS, OURS, RAW
+from benchmarks.subjects.ours import Ours
 from benchmarks.suite import Plan, TooNoisyError, run
 from benchmarks.workers import SubjectError, Worker, worker
 from tests.benchmarks.runs import QUIET
@@ -108,3 +110,16 @@ def test_every_subject_gets_the_database_of_its_own() -> None:
         url = servers.url("redis")
         assert servers.url_for(RAW) == url
         assert servers.url_for(BY_NAME["llama_index"]) == url.removesuffix("/0") + "/4"
+
+
+async def test_a_feed_that_has_lost_its_place_goes_on() -> None:
+    with valkey_server() as server:
+        ours = Ours(server.url)
+        await ours.open()
+        try:
+            await ours.feed("talk", turn(0))
+            await ours.fill("long", turns(12_000))  # more than the feed keeps
+            await ours.feed("talk", turn(1))
+            assert set(await ours.texts("talk")) == {turn(0).text, turn(1).text}
+        finally:
+            await ours.close()
