@@ -21,6 +21,8 @@ class Question:
     Attributes:
         data: sessions that must be there, with their lengths; kept for the other questions.
         fresh: the same, but made anew before each round.
+        warm: of ``fresh``, what is asked for beforehand in each round and does not count: right after much was
+            stored, the first calls are slow.
         rounds: at most so many, where making its data anew is what takes the time.
         length: how long the longest session is that it is about.
     """
@@ -31,6 +33,7 @@ class Question:
     arguments: Arguments
     data: dict[str, int] = field(default_factory=dict)
     fresh: Callable[[int], dict[str, int]] = lambda _: {}
+    warm: Arguments | None = None
     expected: int | None = None
     target: float | None = None
     calls: int = 40
@@ -139,12 +142,16 @@ def _deletion(key: str, length: int, *, each: int, rounds: int = 99, weight: flo
     def doomed(turn: int) -> dict[str, int]:
         return {f"doomed-{length}-{turn}-{number}": length for number in range(each)}
 
+    def first(turn: int) -> dict[str, int]:
+        return {f"doomed-first-{length}-{turn}-{number}": 5 for number in range(5)}
+
     return Question(
         key,
         f"delete a session of {length:,}",
         "delete_session",
         lambda turn: [[*doomed(turn)]],
-        fresh=doomed,
+        fresh=lambda turn: doomed(turn) | first(turn),
+        warm=lambda turn: [[*first(turn)]],
         calls=each,
         rounds=rounds,
         weight=weight,

@@ -171,6 +171,8 @@ async def _once(question: Question, worker: Worker, turn: int) -> Answer:
         first = await _timed(question, worker, arguments, calls=5)
         if first.seconds > _VERY_SLOW:
             return first
+    if question.warm is not None:
+        await _timed(question, worker, question.warm(turn), calls=5)
     return await _timed(question, worker, arguments, calls=question.calls)
 
 

@@ -147,6 +147,15 @@ async def test_what_is_consumed_is_made_anew_before_each_round() -> None:
     assert ours.log == ["prepare {'hundred': 100}", *made]
 
 
+async def test_what_warms_up_does_not_count() -> None:
+    other = Pretender("ours", 1.0, 0.1)  # the very first call, and the one that counts
+    row = await asked(
+        Pretender("raw", 0.1), other, rounds=1, fresh=lambda _: {"doomed": 5}, warm=lambda _: [["first"]]
+    )
+    assert other.log.count("time append") == 2
+    assert len(row["ours"].seconds) == 1
+
+
 def test_the_middle_leaves_out_a_tenth_at_either_end() -> None:
     assert middle([float(value) for value in range(20)]) == (2.0, 17.0)
     assert middle([3.0]) == (3.0, 3.0)
