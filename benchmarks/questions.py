@@ -21,9 +21,10 @@ class Question:
     Attributes:
         data: sessions that must be there, with their lengths; kept for the other questions.
         fresh: the same, but made anew before each round.
-        warm: of ``fresh``, what is asked for beforehand in each round and does not count: right after much was
-            stored, the first calls are slow.
+        warm: of ``fresh``, what is asked for beforehand in each round and does not count: right after much
+            was stored, the first calls are slow.
         rounds: at most so many, where making its data anew is what takes the time.
+        weight: its share of the run's time, to that of the others.
         length: how long the longest session is that it is about.
     """
 
