@@ -147,6 +147,7 @@ def _memory(results: Results) -> Chart | None:
             axes.barh(place, size, 0.68, color=_colour(name))
             axes.text(size + most * 0.02, place, f"{size:,.0f}", va="center", color=_INK, fontsize=_FONT - 1)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.locator_params(axis="x", nbins=4)
         axes.set_xlabel("bytes", color=_INK)
     every[0].set_yticks(range(len(names)), [BY_NAME[name].label for name in names])
     for label, name in zip(every[0].get_yticklabels(), names, strict=True):
