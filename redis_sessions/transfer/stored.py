@@ -148,6 +148,7 @@ class Stored:
                 message_id=to_raw(entry.message_id),
                 timestamp_us=at,
                 new_number=there.numbers[0] if there else draw_number(keys.flow_id),
+                born=there is None,
                 attempt=attempt,
             )
         except StaleError as stale:
