@@ -70,7 +70,7 @@ def encode(message: NewMessage | Message, changes: Mapping[str, Any] | None = No
         InvalidInputError: a field holds what JSON cannot (the text names the problem, not the value).
     """
     # Not getattr: pydantic takes its time to find out that a model has no such attribute.
-    origin = message.origin if isinstance(message, Message) else message.__dict__.get("origin")
+    origin = message.__dict__.get("origin") if isinstance(message, NewMessage) else message.origin
     if changes:
         origin = changes.get("origin", origin)
         message = NewMessage.model_construct(
