@@ -43,7 +43,7 @@ def show(results: Results, console: Console) -> None:
 def markdown(results: Results) -> str:
     """Everything that :func:`show` shows, as a page."""
     parts = [_where(results)]
-    parts += [f"**{table.title}**\n\n{_as_markdown(table)}" for table in tables(results)]
+    parts += [f"**{table.title}**\n\n{as_markdown(table)}" for table in tables(results)]
     parts.append(_notes(results))
     return "\n".join(parts)
 
@@ -60,11 +60,11 @@ def view(results: Results, name: str, folder: str = "") -> str:
     """
     match name:
         case "summary":
-            return _as_markdown(summary(results))
+            return as_markdown(summary(results))
         case "tables":
             return markdown(results)
         case "counts":
-            return _as_markdown(counts(results))
+            return as_markdown(counts(results))
         case "missed":
             return "".join(f"- {line}\n" for line in missed(results)) or "Nothing.\n"
         case "charts":
@@ -100,7 +100,8 @@ def _notes(results: Results) -> str:
     return "".join(f"- {line}\n" for line in lines)
 
 
-def _as_markdown(table: Table) -> str:
+def as_markdown(table: Table) -> str:
+    """The table without its title."""
     columns = [[str(heading.header), *map(str, heading.cells)] for heading in table.columns]
     rows = list(zip(*columns, strict=True))
     lines = ["| " + " | ".join(row) + " |" for row in rows]
