@@ -7,7 +7,7 @@ REDIS ?= redis>=7.4,<9
 CORE_TESTS ?= tests/test_append.py tests/test_blocking.py tests/test_connection.py tests/test_history.py tests/test_rename.py tests/test_update.py tests/test_retries.py tests/test_watch.py tests/test_public.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv serve test test-langflow test-python package types soak lint format blocking docs bench gate image clean
+.PHONY: help venv serve test test-lowest test-langflow test-python coverage mutants audit package types soak lint format blocking docs bench gate image clean
 
 help: ## List the targets
 	@echo 'Usage: make <target> [ARGS="..."]'
@@ -40,6 +40,26 @@ test-python: .venv-$(notdir $(PYTHON))/installed ## Run the core's tests on anot
 	@.venv-$(notdir $(PYTHON))/bin/python -m pip install --quiet --disable-pip-version-check '$(REDIS)'
 	@.venv-$(notdir $(PYTHON))/bin/python -m pytest -n 2 -o cache_dir=.pytest_cache/$(notdir $(PYTHON)) $(CORE_TESTS) $(ARGS)
 
+LOWEST := tests/test_append.py tests/test_clients.py tests/test_connection.py tests/test_dependencies.py tests/test_update.py \
+  tests/test_watch.py tests/test_otel.py tests/monitor/test_access.py tests/monitor/test_live.py tests/cli/test_messages.py \
+  tests/langchain/test_history.py
+
+# What the oldest typer and redis-py warn of is their own use of click and of themselves.
+OLD := -W ignore::DeprecationWarning:typer -W "ignore:Call to '__init__' function:DeprecationWarning"
+
+test-lowest: .venv-lowest/installed ## Run tests of every part on the oldest versions that pyproject.toml allows, redis-py 7 among them
+	@.venv-lowest/bin/python -m pytest -n 2 -o cache_dir=.pytest_cache/lowest $(OLD) -k 'not redis7' $(ARGS) $(LOWEST)
+
+.venv-lowest/installed: pyproject.toml
+	@$(PYTHON) -m venv .venv-lowest
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[langchain,otel,serve,sql]'
+	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --group test
+	@touch $@
+
+test-langflow: .venv-langflow/installed ## Run the plug-in's tests with a real Langflow (ARGS="-k golden")
+	@.venv-langflow/bin/python -m pytest -n 2 --dist loadfile -o cache_dir=.pytest_cache/langflow $(ARGS) tests/langflow
+
 .venv-$(notdir $(PYTHON))/installed: pyproject.toml
 	@$(PYTHON) -m venv .venv-$(notdir $(PYTHON))
 	@.venv-$(notdir $(PYTHON))/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
@@ -55,13 +75,33 @@ types: package ## See whether every public name has its type, as users' type che
 	@.venv-types/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall dist/*.whl 'pyright[nodejs]>=1.1.400,<2'
 	@.venv-types/bin/python -m pyright --pythonpath .venv-types/bin/python --verifytypes redis_sessions --ignoreexternal
 
+coverage: venv .venv/checkov/installed .venv-langflow/installed ## Run both suites under coverage; less than 90 % of the package fails
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@.venv/bin/python -m coverage run -m pytest -n 2 --dist loadgroup $(ARGS) || echo 'Tests failed: what they would have covered is missing.' >&2
+	@.venv-langflow/bin/python -m coverage run -m pytest -n 2 --dist loadfile -o cache_dir=.pytest_cache/langflow $(ARGS) tests/langflow \
+	  || echo 'Tests failed: what they would have covered is missing.' >&2
+	@.venv/bin/python -m coverage combine --quiet
+	@.venv/bin/python -m coverage html --quiet --fail-under 0
+	@.venv/bin/python -m coverage report
+
+TARGETS ?=
+
+mutants: venv ## Break the code in small ways and see whether tests notice (TARGETS="ids lua/append", ARGS="--sample 20")
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group mutants
+	@.venv/bin/python -m tests.mutation.run $(TARGETS) $(ARGS)
+
+audit: venv ## Ask PyPI for known vulnerabilities of what the package needs
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --group audit
+	@.venv/bin/python -m tests.support.audit
+
 soak: venv ## Play random faults under load (MINUTES=30, ARGS="--seed 7")
 	@.venv/bin/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
 
-lint: venv ## Check style and types
+lint: venv ## Check style, types, and for what bandit knows to be unsafe
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
+	.venv/bin/python -m bandit --quiet --configfile pyproject.toml --recursive redis_sessions
 
 format: venv ## Format the code, and fix what can be fixed
 	.venv/bin/python -m ruff format .

@@ -6,10 +6,11 @@ from uuid import uuid4
 import pytest
 
 from redis_sessions import MessageUpdate, NewMessage
-from tests.support.talk import FLOW, at, nothing_changes, say, texts
+from tests.support.talk import FLOW, all_keys, at, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
     from redis_sessions import SessionStore
+    from tests.conftest import Backend
 
 
 async def test_deleted_messages_are_gone_and_others_stay(store: SessionStore) -> None:
@@ -60,6 +61,17 @@ async def test_messages_are_deleted_in_the_named_flows_only(
     await say(store, flow="two")
     async with nothing_changes(store):
         assert await store.delete_messages([message.id], **where) == []  # type: ignore[arg-type]
+
+
+async def test_of_a_deleted_adopted_message_no_id_is_left_while_its_session_goes_on(
+    store: SessionStore, backend: Backend
+) -> None:
+    await say(store)
+    message = await say(store, id=uuid4())
+    await store.delete_messages([message.id])
+
+    assert not await backend.raw(store).exists(keys_of(store).aliases)
+    assert not [key for key in await all_keys(store) if b":adopted:" in key]
 
 
 async def test_adopted_and_edited_messages_are_deleted(store: SessionStore) -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from redis_sessions import InvalidCursorError, InvalidInputError, MessageNotFoundError, MessageUpdate
 from redis_sessions.ids import (
     MARK,
-    MAX_COUNTER,
     NUMBER_BITS,
     EntryId,
     address_of,
@@ -28,6 +27,7 @@ from tests.support.talk import FLOW, fields, nothing_changes, say, texts
 if TYPE_CHECKING:
     from redis_sessions import SessionStore
 
+MAX_COUNTER = 511  # the most entries of one µs, less one (lua/shared/entries.lua)
 places = st.builds(
     EntryId, st.integers(0, 2**60 - 1), st.integers(0, (MAX_COUNTER << NUMBER_BITS) | (2**NUMBER_BITS - 1))
 )
@@ -83,6 +83,25 @@ def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     except InvalidCursorError:
         return
     assert to_cursor(time, place) == text
+
+
+@pytest.mark.parametrize(("time", "place"), [(0, (1 << 60, 0)), (0, (0, 1 << 53)), (1, (0, 0))])
+def test_a_cursor_to_where_no_message_can_be_is_refused(time: int, place: tuple[int, int]) -> None:
+    with pytest.raises(InvalidCursorError):
+        from_cursor(to_cursor(time, EntryId(*place)))
+
+
+@pytest.mark.parametrize(("time", "place"), [((1 << 60) - 1, ((1 << 60) - 1, (1 << 53) - 1)), (0, (0, 0))])
+def test_a_cursor_to_the_ends_of_time_is_taken(time: int, place: tuple[int, int]) -> None:
+    assert from_cursor(to_cursor(time, EntryId(*place))) == (time, EntryId(*place))
+
+
+def test_of_the_uuids_of_version_8_only_those_with_our_mark_and_variant_are_ours() -> None:
+    ours = "01234567-89ab-8def-8123-456789abcd67"
+
+    assert address_of(ours) is not None
+    assert address_of("01234567-89ab-8def-c123-456789abcd67") is None
+    assert address_of("01234567-89ab-8def-8123-456789abcd68") is None
 
 
 @pytest.mark.parametrize(

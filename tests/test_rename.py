@@ -5,12 +5,13 @@ from uuid import uuid4
 
 import pytest
 
-from redis_sessions import MergeTooLargeError, MessageUpdate, SessionNotFoundError
+from redis_sessions import MergeTooLargeError, MessageUpdate, SessionNotFoundError, WrongTypeError
 from redis_sessions.ids import address_of
-from tests.support.talk import FLOW, at, fields, nothing_changes, say, texts
+from tests.support.talk import FLOW, at, fields, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
     from redis_sessions import Message, SessionStore
+    from tests.conftest import Backend
 
 
 def number_of(message: Message) -> int:
@@ -87,6 +88,17 @@ async def test_a_session_that_is_not_there_cannot_be_renamed(store: SessionStore
         for new in ("chat", "other", "absent"):
             with pytest.raises(SessionNotFoundError):
                 await store.rename_session(FLOW, "absent", new)
+
+
+async def test_what_somebody_else_keeps_under_the_new_name_stays(
+    store: SessionStore, backend: Backend
+) -> None:
+    await say(store)
+    await backend.raw(store).xadd(keys_of(store).log("talk"), {"theirs": "?"})
+
+    async with nothing_changes(store):
+        with pytest.raises(WrongTypeError, match="no session owns"):
+            await store.rename_session(FLOW, "chat", "talk")
 
 
 async def test_renaming_to_the_same_name_changes_nothing(store: SessionStore) -> None:
@@ -177,8 +189,11 @@ async def test_a_merged_session_goes_on_after_the_later_of_both(store: SessionSt
     assert await texts(store, "new") == ["new", "old", "again"]
 
 
-async def test_the_place_among_the_sessions_is_that_of_the_later_of_both(store: SessionStore) -> None:
-    for moment, session in enumerate(("new", "between", "old")):
+@pytest.mark.parametrize("order", [("new", "between", "old"), ("old", "between", "new")])
+async def test_the_place_among_the_sessions_is_that_of_the_later_of_both(
+    store: SessionStore, order: tuple[str, ...]
+) -> None:
+    for moment, session in enumerate(order):
         await say(store, session=session, timestamp=at(moment))
     await store.rename_session(FLOW, "old", "new")
 

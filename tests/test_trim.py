@@ -43,7 +43,9 @@ async def test_a_batch_over_the_length_keeps_its_last_messages(store: SessionSto
 
 
 @keeping_three
-async def test_a_batch_of_adopted_messages_over_the_length_keeps_its_last(store: SessionStore) -> None:
+async def test_a_batch_of_adopted_messages_over_the_length_keeps_its_last(
+    store: SessionStore, backend: Backend
+) -> None:
     batch = [
         NewMessage(text=str(n), sender="U", sender_name="A", session_id="chat", id=str(uuid4()))
         for n in range(5)
@@ -52,6 +54,9 @@ async def test_a_batch_of_adopted_messages_over_the_length_keeps_its_last(store:
 
     assert await store.history(FLOW, "chat") == stored[2:]
     assert await store.get_many([message.id for message in stored]) == [None, None, *stored[2:]]
+    assert await backend.raw(store).hlen(keys_of(store).aliases) == 3
+    deleted = [event.message_id for event in await events_of(store, 7) if event.type == "deleted"]
+    assert deleted == [message.id for message in stored[:2]]
 
 
 @keeping_three

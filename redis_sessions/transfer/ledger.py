@@ -93,12 +93,12 @@ class Ledger:
         self._lines += len(rows)
         self._database.execute("BEGIN")
         before = self._database.total_changes
-        self._database.executemany(f"INSERT OR IGNORE INTO {side} VALUES (?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
+        self._database.executemany(f"INSERT OR IGNORE INTO {side} VALUES (?, ?, ?, ?, ?, ?)", rows)  # noqa: S608 - one of two
         complete = self._database.total_changes - before == len(rows)
         self._database.execute("COMMIT")
         if complete:
             return []
-        query = f"SELECT line FROM {side} WHERE flow = ? AND id = ?"  # noqa: S608
+        query = f"SELECT line FROM {side} WHERE flow = ? AND id = ?"  # noqa: S608 - one of two
         return [
             line
             for line, row in zip(lines, rows, strict=True)
@@ -113,7 +113,7 @@ class Ledger:
     def only_outside(self) -> Iterator[tuple[str, str, str]]:
         """(flow, session, id) of messages that the store does not have."""
         yield from self._ids(
-            "SELECT flow, session, id FROM outside AS o "  # noqa: S608
+            "SELECT flow, session, id FROM outside AS o "  # noqa: S608 - _TOLD is ours
             "WHERE NOT EXISTS (SELECT 1 FROM inside AS i WHERE i.flow = o.flow AND i.id = o.id) "
             f"AND {_TOLD.format('o')}"
         )
@@ -121,7 +121,7 @@ class Ledger:
     def only_inside(self, *, imported: bool) -> Iterator[tuple[str, str, str]]:
         """(flow, session, id) of messages that only the store has."""
         yield from self._ids(
-            "SELECT flow, session, id FROM inside AS i WHERE imported = ? "  # noqa: S608
+            "SELECT flow, session, id FROM inside AS i WHERE imported = ? "  # noqa: S608 - likewise
             "AND NOT EXISTS (SELECT 1 FROM outside AS o WHERE o.flow = i.flow AND o.id = i.id) "
             f"AND {_TOLD.format('i')}",
             imported,
@@ -130,7 +130,8 @@ class Ledger:
     def different(self) -> Iterator[tuple[str, str, str, str]]:
         """(flow, session outside, id, session inside) of messages that are not the same."""
         found = self._database.execute(
-            "SELECT o.flow, o.session, o.id, i.session FROM outside AS o JOIN inside AS i USING (flow, id) "  # noqa: S608
+            "SELECT o.flow, o.session, o.id, i.session "  # noqa: S608 - likewise
+            "FROM outside AS o JOIN inside AS i USING (flow, id) "
             f"WHERE (o.digest <> i.digest OR o.session <> i.session) AND {_TOLD.format('o')} "
             "ORDER BY o.flow, o.session, o.id"
         )

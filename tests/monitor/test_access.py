@@ -272,6 +272,13 @@ async def test_a_langflow_that_cannot_be_reached_is_503(two_owners: SessionStore
     await access.aclose()
 
 
+async def test_a_client_that_was_given_stays_the_callers_to_close(two_owners: SessionStore) -> None:
+    async with httpx.AsyncClient() as client:
+        await LangflowAccess(two_owners, "http://127.0.0.1:9", client=client).aclose()
+
+        assert not client.is_closed
+
+
 async def test_callers_who_come_together_are_one_question(
     langflow: Langflow, asking: LangflowAccess, two_owners: SessionStore, connect: Connect
 ) -> None:

@@ -213,7 +213,7 @@ class SqlSource:
         """The newest ids of a flow, oldest first."""
         where, values = self._where(table, flow, None)
         query = (
-            f"SELECT {table.raw('id')} FROM {table.quoted} WHERE {where} "  # noqa: S608
+            f"SELECT {table.raw('id')} FROM {table.quoted} WHERE {where} "  # noqa: S608 - quoted
             f'ORDER BY {table.quoted}."timestamp" DESC, {table.quoted}."id" DESC LIMIT {self._newest}'
         )
         keys = []
@@ -230,7 +230,7 @@ class SqlSource:
             if table is None:
                 continue
             query = (
-                f"SELECT {table.raw(table.rows.key)} FROM {table.quoted} "  # noqa: S608
+                f"SELECT {table.raw(table.rows.key)} FROM {table.quoted} "  # noqa: S608 - names are quoted
                 'WHERE "timestamp" IS NULL'
             )
             findings = [
@@ -247,7 +247,7 @@ class SqlSource:
         for name in _ORDER:
             table = self._database.tables.get(name)
             if table is not None:
-                query = f"SELECT DISTINCT {table.raw('flow_id')} FROM {table.quoted}"  # noqa: S608
+                query = f"SELECT DISTINCT {table.raw('flow_id')} FROM {table.quoted}"  # noqa: S608 - quoted
                 raws.update((raw, None) for (raw,) in self._all(query, {}))
         flows = []
         for raw in sorted(raws, key=_order):
@@ -268,7 +268,7 @@ class SqlSource:
             return {}
         read = self._database.tables["message"].rows.known["flow_id"].read
         owners = {}
-        query = f"SELECT {table.raw('id')}, {table.raw('user_id')} FROM {table.quoted}"  # noqa: S608
+        query = f"SELECT {table.raw('id')}, {table.raw('user_id')} FROM {table.quoted}"  # noqa: S608 - quoted
         for flow, user in self._all(query, {}):
             try:
                 if user is not None:

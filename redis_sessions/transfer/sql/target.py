@@ -84,7 +84,7 @@ class SqlTarget:
     def _present(self, table: Table, keys: list[Any]) -> dict[Any, Row]:
         key = table.rows.key
         names = ", ".join(table.bound(key, f"k{place}") for place in range(len(keys)))
-        query = f"SELECT {table.selected} FROM {table.quoted} WHERE {quoted(key)} IN ({names})"  # noqa: S608
+        query = f"SELECT {table.selected} FROM {table.quoted} WHERE {quoted(key)} IN ({names})"  # noqa: S608 - quoted
         values = {f"k{place}": value for place, value in enumerate(keys)}
         with self._database.connected() as connection:
             found = [
@@ -126,7 +126,7 @@ class SqlTarget:
 def _insert(table: Table, names: Sequence[str]) -> str:
     columns = ", ".join(map(quoted, names))
     values = ", ".join(table.bound(name, f"v{place}") for place, name in enumerate(names))
-    return f"INSERT INTO {table.quoted} ({columns}) VALUES ({values})"  # noqa: S608
+    return f"INSERT INTO {table.quoted} ({columns}) VALUES ({values})"  # noqa: S608 - names are quoted, values bound
 
 
 def _update(table: Table, names: Sequence[str]) -> str:
@@ -137,7 +137,7 @@ def _update(table: Table, names: Sequence[str]) -> str:
         if name != key
     )
     where = f"{quoted(key)} = {table.bound(key, f'v{list(names).index(key)}')}"
-    return f"UPDATE {table.quoted} SET {values} WHERE {where}"  # noqa: S608
+    return f"UPDATE {table.quoted} SET {values} WHERE {where}"  # noqa: S608 - names are quoted, values bound
 
 
 def _values(names: Sequence[str], row: Row) -> dict[str, Any]:
