@@ -60,6 +60,13 @@ test-lowest: .venv-lowest/installed ## Run tests of every part on the oldest ver
 test-langflow: .venv-langflow/installed ## Run the plug-in's tests with a real Langflow (ARGS="-k golden")
 	@.venv-langflow/bin/python -m pytest -n 2 --dist loadfile -o cache_dir=.pytest_cache/langflow $(ARGS) tests/langflow
 
+.venv-langflow/installed: pyproject.toml
+	@echo 'Installing Langflow into .venv-langflow ...'
+	@$(PYTHON) -m venv .venv-langflow
+	@.venv-langflow/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.venv-langflow/bin/uv pip install --quiet --python .venv-langflow/bin/python --editable . --group langflow
+	@touch $@
+
 .venv-$(notdir $(PYTHON))/installed: pyproject.toml
 	@$(PYTHON) -m venv .venv-$(notdir $(PYTHON))
 	@.venv-$(notdir $(PYTHON))/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
