@@ -80,7 +80,7 @@ package: venv ## Build the wheel and the source archive into dist/, and check th
 types: package ## See whether every public name has its type, as users' type checkers see it
 	@$(PYTHON) -m venv .venv-types
 	@.venv-types/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall dist/*.whl 'pyright[nodejs]>=1.1.400,<2'
-	@.venv-types/bin/python -m pyright --pythonpath .venv-types/bin/python --verifytypes redis_sessions --ignoreexternal
+	@cd dist && PATH="$(CURDIR)/.venv-types/bin:$$PATH" pyright --verifytypes redis_sessions --ignoreexternal
 
 coverage: venv .venv/checkov/installed .venv-langflow/installed ## Run both suites under coverage; less than 90 % of the package fails
 	@rm -rf build/coverage && mkdir -p build/coverage

@@ -135,7 +135,10 @@ class Portal:
         frames of the thread that the fork left behind refer to this portal, and nothing ends them.
         """
         self.forked = True
-        shared = [key.fd for key in self._selector.get_map().values()]
+        known = self._selector.get_map()
+        if known is None:  # it was closed; since Python 3.12 some are still there then
+            return
+        shared = [key.fd for key in known.values()]
         if hasattr(self._selector, "fileno"):
             shared.append(self._selector.fileno())
         nowhere = os.open(os.devnull, os.O_RDWR)
