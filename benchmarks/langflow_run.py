@@ -223,8 +223,8 @@ async def _fill_redis(url: str, flow: str, user: str, length: int) -> None:
         for n in range(length)
     ]
     async with SessionStore.from_url(url) as store:
-        for first in range(0, len(made), 1_000):
-            await store.append_many(flow, made[first : first + 1_000])
+        for first in range(0, len(made), 500):
+            await store.append_many(flow, made[first : first + 500])
 
 
 def _sessions(length: int) -> int:

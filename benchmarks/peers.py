@@ -92,8 +92,8 @@ def _fill_ours(url: str, rows: list[dict[str, Any]]) -> None:
                 )
                 by_flow.setdefault(row["flow_id"], []).append(one)
             for flow, messages in by_flow.items():
-                for first in range(0, len(messages), 1_000):
-                    await store.append_many(flow, messages[first : first + 1_000], owner=_OWNER)
+                for first in range(0, len(messages), 500):
+                    await store.append_many(flow, messages[first : first + 500], owner=_OWNER)
 
     asyncio.run(fill())
 

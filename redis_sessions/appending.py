@@ -28,7 +28,7 @@ from redis_sessions.ids import NUMBER_MASK, address_of, draw_number, to_raw, to_
 from redis_sessions.scripting import StaleError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from redis_sessions.calls import Attempt, Calls
     from redis_sessions.keys import FlowKeys
@@ -89,10 +89,7 @@ class Appender:
             by_session.setdefault(_session_of(message, keys), []).append(place)
         prepared = [self._prepare(message) for message in messages]
         for places in by_session.values():
-            if len(places) > self._settings.max_batch:
-                most = self._settings.max_batch
-                msg = f"{len(places):,} messages of one session in a batch; max_batch is {most:,}"
-                raise TooLargeError(msg)
+            _check_size([prepared[place] for place in places], self._settings)
         aliases = [item.alias for item in prepared if item.alias]
         if len(set(aliases)) != len(aliases):
             msg = "two messages of the batch have the same id"
@@ -255,6 +252,36 @@ class Appender:
         """As :meth:`forget`, with the numbers that the record has; also for a name without a record."""
         record = await self._reader.record(keys, session, attempt)
         return await self.forget(keys, session, record.numbers if record else (), attempt)
+
+
+def portions(messages: Sequence[NewMessage], settings: Settings) -> Iterator[list[NewMessage]]:
+    """Messages in runs that are not too large for one batch, whatever sessions they are of."""
+    if len(messages) == 1:
+        yield list(messages)
+        return
+    portion: list[NewMessage] = []
+    size = 0
+    for message in messages:
+        length = len(encode(message))
+        if portion and (len(portion) >= settings.max_batch or size + length > settings.max_batch_bytes):
+            yield portion
+            portion, size = [], 0
+        portion.append(message)
+        size += length
+    if portion:
+        yield portion
+
+
+def _check_size(group: Sequence[Prepared], settings: Settings) -> None:
+    """A batch is one step of Redis, in which nobody else is served."""
+    if len(group) > settings.max_batch:
+        msg = f"{len(group):,} messages of one session in a batch; max_batch is {settings.max_batch:,}"
+        raise TooLargeError(msg)
+    size = sum(len(item.body) for item in group)
+    if len(group) > 1 and size > settings.max_batch_bytes:
+        most = settings.max_batch_bytes
+        msg = f"{size:,} bytes of messages of one session in a batch; max_batch_bytes is {most:,}"
+        raise TooLargeError(msg)
 
 
 def _session_of(message: NewMessage, keys: FlowKeys) -> str:

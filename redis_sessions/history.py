@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _SESSIONS = 64
 """Sessions of a flow that one trip reads."""
+_NAMES = 1_000
+"""Names that one command lists: a flow may have a million."""
+_LISTINGS = 3
 
 
 class History:
@@ -78,6 +81,15 @@ class History:
 
     async def sessions(self, keys: FlowKeys, limit: int, offset: int) -> list[str]:
         """A page of session ids, newest activity first. Names whose log has expired are dropped first."""
+        if limit > _NAMES:
+            found: dict[str, None] = {}
+            for first in range(0, limit, _NAMES):
+                size = min(_NAMES, limit - first)
+                some = await self.sessions(keys, size, offset + first)
+                found.update(dict.fromkeys(some))
+                if len(some) < size:
+                    break
+            return list(found)
         while True:
             names, expiring = await self._calls.read(
                 lambda: self._transport.run(
@@ -92,14 +104,24 @@ class History:
 
     async def _forget_expired(self, keys: FlowKeys, page: list[str], offset: int) -> bool:
         """Drop expired names in the page and before it; whether there were any."""
-        if offset:
-            (names,) = await self._calls.read(
-                lambda: self._transport.run(keys.sessions, ("ZREVRANGE", keys.sessions, 0, offset - 1))
-            )
-            page = [name.decode() for name in names] + page
         dropped = False
-        for first in range(0, len(page), 1_000):
-            some = page[first : first + 1_000]
+        for first in range(0, offset, _NAMES):
+            last = min(first + _NAMES, offset) - 1
+            (names,) = await self._calls.read(
+                lambda first=first, last=last: self._transport.run(  # type: ignore[misc]
+                    keys.sessions, ("ZREVRANGE", keys.sessions, first, last)
+                )
+            )
+            dropped = await self._forget_those(keys, [name.decode() for name in names]) or dropped
+            if len(names) < _NAMES:
+                break
+        return await self._forget_those(keys, page) or dropped
+
+    async def _forget_those(self, keys: FlowKeys, names: list[str]) -> bool:
+        """Drop those of the names whose log has expired; whether there were any."""
+        dropped = False
+        for first in range(0, len(names), _NAMES):
+            some = names[first : first + _NAMES]
             logs = [keys.log(name) for name in some]
             (alive,) = await self._calls.read(
                 lambda logs=logs: self._transport.run(keys.sessions, ("EXISTS", *logs))  # type: ignore[misc]
@@ -184,13 +206,7 @@ class History:
         count = self._reader.first_count(limit, filtered=accept is not None)
         while True:
             # From the top each time: ranks shift when other sessions come, go, or become active.
-            (scored,) = await self._calls.read(
-                lambda size=size: self._transport.run(  # type: ignore[misc]
-                    keys.sessions, ("ZREVRANGE", keys.sessions, 0, size - 1, "WITHSCORES")
-                ),
-                attempt,
-            )
-            listed = scored_pairs(scored)
+            listed = await self._newest_sessions(keys, size, attempt)
             fresh = [(name, us) for name, us in listed if name not in seen]
             for first in range(0, len(fresh), _SESSIONS):
                 floor = _floor(found, limit, floor_us)
@@ -230,6 +246,43 @@ class History:
             if len(listed) < size or listed[-1][1] < _floor(found, limit, floor_us):
                 return found, restarted, vanished
             size = 2 * size + 4
+
+    async def _newest_sessions(self, keys: FlowKeys, count: int, attempt: Attempt) -> list[tuple[bytes, int]]:
+        """The sessions of a flow that were last written to, and when, newest first.
+
+        Of very many, some at a time; anew if the flow was written to in between, which could have moved one
+        past the reader. A flow that is never at rest gets the last of a few tries.
+        """
+        if count <= _NAMES:
+            (scored,) = await self._calls.read(
+                lambda: self._transport.run(
+                    keys.sessions, ("ZREVRANGE", keys.sessions, 0, count - 1, "WITHSCORES")
+                ),
+                attempt,
+            )
+            return scored_pairs(scored)
+        listed: dict[bytes, int] = {}
+        for _ in range(_LISTINGS):
+            listed.clear()
+            states = set()
+            for first in range(0, count, _NAMES):
+                last = min(first + _NAMES, count) - 1
+                scored, newest = await self._calls.read(
+                    lambda first=first, last=last: self._transport.run(  # type: ignore[misc]
+                        keys.sessions,
+                        ("ZREVRANGE", keys.sessions, first, last, "WITHSCORES"),
+                        ("XREVRANGE", keys.feed, "+", "-", "COUNT", 1),
+                    ),
+                    attempt,
+                )
+                states.add(newest[0][0] if newest else b"")
+                page = scored_pairs(scored)
+                listed.update(page)
+                if len(page) < last - first + 1:
+                    break
+            if len(states) == 1:
+                break
+        return sorted(listed.items(), key=lambda pair: pair[1], reverse=True)
 
     async def version(self, keys: FlowKeys, session: str | None) -> bytes | None:
         """Names the state of a flow, or of one session: equal names, equal messages. None: it has no name.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from redis_sessions.reader import Reader
     from redis_sessions.transport import Transport
 
-_PAGE = 500
+_PAGE = 250
 
 
 class Moved:

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FIRST_CHUNK = 100
+_LARGEST_FIRST_CHUNK = 250
 _LARGEST_CHUNK = 1_000
+_CHUNK_BYTES = 2 * 1024 * 1024
+"""Of further chunks: their size is known from those before. One command is not to keep all others waiting."""
 
 
 class Window(NamedTuple):
@@ -145,12 +148,13 @@ class Reader(Entries):
             if len(found) >= limit and found[limit - 1].at >= int(raw[-1][0].partition(b"-")[0]):
                 return Window(found[:limit], record)
             upper = b"(%b" % raw[-1][0]
-            chunk = max(chunk, _FIRST_CHUNK) * 2
+            average = sum(len(value) for _, fields in raw for value in fields) // len(raw) + 1
+            chunk = max(min(max(chunk, _FIRST_CHUNK) * 2, _CHUNK_BYTES // average), 1)
 
     @staticmethod
     def first_count(limit: int, *, filtered: bool) -> int:
         """How many entries the first :meth:`trip` asks for."""
-        return min(max(limit, _FIRST_CHUNK) if filtered else limit, _LARGEST_CHUNK)
+        return min(max(limit, _FIRST_CHUNK) if filtered else limit, _LARGEST_FIRST_CHUNK)
 
     @staticmethod
     def trip(
@@ -285,7 +289,7 @@ class Reader(Entries):
     ) -> list[bytes]:
         """The newest ``limit`` before a place as JSON objects of ``GET /monitor/messages``, oldest first."""
         first_trip = None
-        if before is None and limit <= _LARGEST_CHUNK:
+        if before is None and limit <= _LARGEST_FIRST_CHUNK:
             commands = self.trip(keys, session, limit)
             first_trip = await self._calls.read(lambda: self._transport.run(keys.ids, *commands))
             prior, raw, edited, record_now = first_trip

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 MAX_NUMBERS = 64
 """Session numbers that a session may have: one, and one more for every merge into it."""
-MAX_MERGED_EDITS = 2_000
+MAX_MERGED_EDITS = 1_000
 """Changed messages that both of two sessions to be merged may have: those of one are copied in one step."""
-MAX_ENTRIES = 1_000
+MAX_MERGED_EDIT_BYTES = 2 * 1024 * 1024
+"""How long the contents of those may be, together."""
+MAX_ENTRIES = 500
 """Entries that one delete_messages script takes."""
 _ADOPTED_AT_ONCE = 1_000
 _TURN = 0.1
@@ -242,18 +244,23 @@ class Scripts(FlowScripts):
         return EntryId.parse(rest[0])
 
     async def delete_messages(
-        self, keys: FlowKeys, session: str, entries: Sequence[EntryId], *, attempt: Attempt
+        self,
+        keys: FlowKeys,
+        session: str,
+        entries: Sequence[tuple[EntryId, bytes | None]],
+        *,
+        attempt: Attempt,
     ) -> Removed:
-        """Remove at most :data:`MAX_ENTRIES` entries of a session; those that were there.
+        """Remove at most :data:`MAX_ENTRIES` (entry, adopted id) of a session; those that were there.
 
         Raises:
             StoreUnavailableError
             StaleError: MOVED.
         """
         limits = self._limits
-        numbers = sorted({entry.number for entry in entries})
+        numbers = sorted({entry.number for entry, _ in entries})
         key_list = (*self._session_keys(keys, session), *(keys.adopted(number) for number in numbers))
-        names = [str(entry) for entry in entries]
+        names = [text for entry, alias in entries for text in (str(entry).encode(), alias or b"")]
         status, *rest = await self._write(
             "delete_messages",
             key_list,
@@ -371,6 +378,7 @@ class Scripts(FlowScripts):
                     limits.max_events,
                     limits.feed_ttl_ms,
                     MAX_MERGED_EDITS,
+                    MAX_MERGED_EDIT_BYTES,
                     progress,
                     places,
                 ),
@@ -390,8 +398,8 @@ class Scripts(FlowScripts):
         if status == b"LIMIT":
             msg = (
                 f"merging would touch {int(rest[0])} messages (max_merge is {limits.max_merge}), over "
-                f"{MAX_MERGED_EDITS} changed ones in both, or leave a session merged more than {MAX_NUMBERS} "
-                "times; nothing was changed"
+                f"{MAX_MERGED_EDITS} changed ones, or {MAX_MERGED_EDIT_BYTES:,} bytes of them, in both, or "
+                f"leave a session merged more than {MAX_NUMBERS} times; nothing was changed"
             )
             raise MergeTooLargeError(msg)
         if status == b"STRAY":

@@ -68,7 +68,10 @@ class Settings(BaseSettings):
         default=1024 * 1024, description="largest stored body of a message, all fields together"
     )
     max_batch: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=1_000, description="messages of one session in one append_many call"
+        default=500, description="messages of one session in one append_many call"
+    )
+    max_batch_bytes: Annotated[int, Field(ge=1)] = Field(
+        default=2 * 1024 * 1024, description="bodies of such messages together, where they are several"
     )
     max_merge: Annotated[int, Field(ge=0)] = Field(
         default=10_000, description="entries of both sessions together that a merge may touch"

@@ -39,6 +39,9 @@ AGES: tuple[tuple[str, int], ...] = (
 )
 """The bounds of the histogram of ages, in seconds."""
 _PAGE = 200
+_DRAWN = 1_000
+"""Members that one command draws."""
+_ROUNDS = 4
 _US = 1_000_000
 
 
@@ -119,7 +122,7 @@ class _Survey:
         if stats.flows <= MAX_FLOWS:
             flows = await self._parts.registry.flows()
         else:
-            [drawn] = await self._read([(keys, ("SRANDMEMBER", keys, MAX_FLOWS))])
+            drawn = await self._draw(keys, "SRANDMEMBER", MAX_FLOWS)
             flows = sorted(name.decode() for name in drawn)
         shards = [self._parts.keys.flow(flow) for flow in flows]
         counts = await self._each(shards, lambda shard: (("ZCARD", shard.sessions),))
@@ -148,12 +151,16 @@ class _Survey:
     async def _sessions(self, shard: FlowKeys, count: int, share: int) -> list[SessionSize]:
         if not share or not count:
             return []
-        draw: Command = ("ZRANGE", shard.sessions, 0, -1, "WITHSCORES")
         if share < count:
-            draw = ("ZRANDMEMBER", shard.sessions, share, "WITHSCORES")
-        [drawn] = await self._read([(shard.sessions, draw)])
+            scores = await self._draw(shard.sessions, "ZRANDMEMBER", share, "WITHSCORES")
+        else:
+            scores = {}
+            for start in range(0, count, _DRAWN):
+                listing = ("ZRANGE", shard.sessions, start, start + _DRAWN - 1, "WITHSCORES")
+                [listed] = await self._read([(shard.sessions, listing)])
+                scores.update(scored_pairs(listed))
         found = []
-        members = [(name.decode(), us) for name, us in scored_pairs(drawn)]
+        members = [(name.decode(), us) for name, us in scores.items()]
         for first in range(0, len(members), _PAGE):
             some = members[first : first + _PAGE]
             lengths = await self._read([(shard.ids, ("XLEN", shard.log(name))) for name, _ in some])
@@ -163,6 +170,19 @@ class _Survey:
                 whole = size + (edited or 0) if size is not None else None
                 found.append(SessionSize(shard.flow_id, name, int(length), whole, us))
         return found
+
+    async def _draw(self, key: bytes, command: str, count: int, *options: str) -> dict[bytes, int]:
+        """About ``count`` members at random, each once, some at a time; with their scores, if asked for."""
+        drawn: dict[bytes, int] = {}
+        for _ in range(_ROUNDS * (count // _DRAWN + 1)):
+            [reply] = await self._read([(key, (command, key, min(count, _DRAWN), *options))])
+            pairs = scored_pairs(reply) if options else [(member, 0) for member in reply]
+            for member, score in pairs:
+                if len(drawn) < count:
+                    drawn[member] = score
+            if len(drawn) >= count:
+                break
+        return drawn
 
     def _flow_size(self, shard: FlowKeys, count: int, looked: Sequence[SessionSize]) -> FlowSize:
         scale = count / len(looked) if looked else 1.0

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     Id = str | UUID
 
+_SESSIONS = 1_000
+"""Sessions of a flow that is deleted that are listed at a time."""
+
 
 class Writing(Opened):
     """Appends, updates, deletions, renames, owners."""
@@ -112,13 +115,15 @@ class Writing(Opened):
     ) -> list[Message]:
         """Store messages of one flow, in the order given, in one round trip.
 
-        Within a session they are stored all or none. Messages of equal timestamp keep the order given.
+        Within a session they are stored all or none; so there may be no more of one than ``max_batch`` and
+        ``max_batch_bytes`` allow. Messages of equal timestamp keep the order given.
 
         Returns:
             The messages as stored, in the order given.
 
         Raises:
             InvalidInputError, OwnerMismatchError, MessageExistsError: as for :meth:`append`.
+            TooLargeError: too many messages of one session, or too long; nothing was stored.
             BatchError: some sessions were stored and others were not.
         """
         parts = self._parts
@@ -231,7 +236,7 @@ class Writing(Opened):
     ) -> list[str]:
         """Delete messages by id. A session goes with its last message.
 
-        All messages of one session go in one step (up to 1,000).
+        All messages of one session go in one step (up to 500).
 
         Args:
             flow_id: as for :meth:`update`.
@@ -275,9 +280,10 @@ class Writing(Opened):
         parts = self._parts
         keys, session, _ = some[0]
         by_place: dict[EntryId, str] = {place.entry.place: place.entry.message_id for place in some}
+        entries = [(place.entry.place, place.entry.alias) for place in some]
         attempt.settle()  # of the session before: each has its own token in the feed
         try:
-            removed = await parts.scripts.delete_messages(keys, session, list(by_place), attempt=attempt)
+            removed = await parts.scripts.delete_messages(keys, session, entries, attempt=attempt)
         except StaleError:
             return None
         if removed.emptied is not None:
@@ -315,8 +321,9 @@ class Writing(Opened):
         """Give a session another id, in one step, whatever its length.
 
         If ``new`` is a session already, the two are **merged**: messages keep their ids and are in the
-        order of their timestamps. A merge takes time in proportion to both; over ``max_merge`` entries it is
-        refused. Renaming to the same id changes nothing.
+        order of their timestamps. A merge takes time in proportion to both; over ``max_merge`` entries, or
+        over 1,000 changed messages or 2 MiB of them in both, it is refused. Renaming to the same id changes
+        nothing.
 
         Raises:
             SessionNotFoundError: the flow has no session ``old``.
@@ -359,7 +366,7 @@ class Writing(Opened):
         count = 0
         while True:
             attempt = parts.calls.begin()
-            names = await parts.history.some_sessions(keys, MAX_ENTRIES)
+            names = await parts.history.some_sessions(keys, _SESSIONS)
             for name in names:
                 await self.delete_session(flow_id, name)
                 await parts.appender.forget_if_expired(keys, name)

@@ -153,6 +153,7 @@ async def test_messages_of_equal_time_are_in_the_order_of_arrival(store: Session
     assert await texts(store) == [str(number) for number in range(20)]
 
 
+@pytest.mark.store_options(max_batch=600)
 async def test_more_messages_of_one_microsecond_than_its_counter_holds_stay_in_order(
     store: SessionStore,
 ) -> None:
@@ -233,8 +234,16 @@ async def test_a_batch_over_the_limit_of_one_session_is_refused_whole(store: Ses
     assert await store.flows() == []
 
 
+@pytest.mark.store_options(max_batch_bytes=1_000)
+async def test_a_batch_of_too_many_bytes_of_one_session_is_refused_whole(store: SessionStore) -> None:
+    with pytest.raises(TooLargeError, match="max_batch_bytes is 1,000"):
+        await store.append_many(FLOW, [new("x", "small"), *(new("y" * 400, "large") for _ in range(2))])
+    assert await store.flows() == []
+    assert len(await store.append_many(FLOW, [new("x" * 2_000, "one"), new("x" * 300, "another")])) == 2
+
+
 async def test_the_largest_batch_is_stored(store: SessionStore) -> None:
-    stored = await store.append_many(FLOW, [new("x", id=str(UUID(int=n + 1))) for n in range(1_000)])
+    stored = await store.append_many(FLOW, [new("x", id=str(UUID(int=n + 1))) for n in range(500)])
 
     assert await store.history(FLOW, "chat", limit=2_000) == stored
 

@@ -121,8 +121,8 @@ async def test_what_is_no_cursor_is_refused(store: SessionStore, cursor: str) ->
 
 
 async def test_long_histories_are_read_whole(store: SessionStore) -> None:
-    for _ in range(3):
-        batch = [NewMessage(text="x", sender="U", sender_name="A", session_id="chat") for _ in range(1_000)]
+    for _ in range(6):
+        batch = [NewMessage(text="x", sender="U", sender_name="A", session_id="chat") for _ in range(500)]
         await store.append_many(FLOW, batch)
 
     read = await store.history(FLOW, "chat", limit=5_000)

@@ -238,7 +238,7 @@ async def test_a_merge_of_very_many_changed_messages_is_refused(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("redis_sessions.scripts.MAX_MERGED_EDITS", 2)
-    assert MAX_MERGED_EDITS == 2_000
+    assert MAX_MERGED_EDITS == 1_000
     for session in ("one", "two"):
         for number in range(3):
             message = await say(store, str(number), session)

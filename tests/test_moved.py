@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 async def fill(store: SessionStore, session: str, count: int, text: str = "x") -> None:
     batch = [NewMessage(text=text, sender="U", sender_name="A", session_id=session) for _ in range(count)]
-    for first in range(0, count, 1_000):
-        await store.append_many(FLOW, batch[first : first + 1_000])
+    for first in range(0, count, 500):
+        await store.append_many(FLOW, batch[first : first + 500])
 
 
 async def moved(store: SessionStore, old: str, new: str) -> list[bytes]:

@@ -7,7 +7,7 @@ import pytest
 
 from redis_sessions import MergeTooLargeError, MessageUpdate, SessionNotFoundError, WrongTypeError
 from redis_sessions.ids import address_of
-from tests.support.talk import FLOW, at, fields, keys_of, nothing_changes, say, texts
+from tests.support.talk import FLOW, all_keys, at, fields, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
     from redis_sessions import Message, SessionStore
@@ -266,3 +266,22 @@ async def test_ids_of_a_session_merged_many_times_are_found(store: SessionStore)
     assert [message.session_id for message in found if message] == ["s7"] * 8
     assert await store.delete_messages([message.id for message in stored]) == [m.id for m in stored]
     assert await store.sessions(FLOW) == []
+
+
+async def test_a_merge_of_too_long_changed_messages_is_refused(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redis_sessions.scripts.MAX_MERGED_EDIT_BYTES", 1_500)
+    for session in ("one", "two"):
+        message = await say(store, "short", session)
+        await store.update(message.id, MessageUpdate(text="x" * 1_000), flow_id=FLOW)
+        await say(store, "another", session)
+    await store.rename_session(FLOW, "one", "three")  # one long change is not too much
+    for session in ("two", "three"):
+        for message in await store.history(FLOW, session):
+            await store.update(message.id, MessageUpdate(text="y" * 1_000), flow_id=FLOW)
+
+    with pytest.raises(MergeTooLargeError, match="1,500 bytes"):
+        await store.rename_session(FLOW, "two", "three")
+    assert sorted(await store.sessions(FLOW)) == ["three", "two"]
+    assert keys_of(store).merge not in await all_keys(store)

@@ -113,14 +113,15 @@ async def test_one_write_trims_a_long_session_in_bounded_steps(
     store: SessionStore, make_store: MakeStore, backend: Backend
 ) -> None:
     unlimited = await make_store()
-    batch = [NewMessage(text="x", sender="U", sender_name="A", session_id="chat") for _ in range(900)]
+    batch = [NewMessage(text="x", sender="U", sender_name="A", session_id="chat") for _ in range(125)]
     for _ in range(2):
         await unlimited.append_many(FLOW, batch)
-    await say(store)
-    assert await backend.raw(store).xlen(keys_of(store).log("chat")) == 800
-    await say(store)
+    lengths = []
+    for _ in range(4):
+        await say(store)
+        lengths.append(await backend.raw(store).xlen(keys_of(store).log("chat")))
 
-    assert await backend.raw(store).xlen(keys_of(store).log("chat")) == 3
+    assert lengths == [150, 50, 3, 3]
 
 
 @keeping_three
@@ -150,3 +151,15 @@ async def test_foreign_entries_are_trimmed_like_others(store: SessionStore, back
         await say(store, str(number), timestamp=at(number))
 
     assert await texts(store) == ["2", "3", "4"]
+
+
+async def test_long_messages_are_trimmed_some_at_a_time(make_store: MakeStore) -> None:
+    filling = await make_store()
+    for number in range(6):
+        await say(filling, f"{number}" * 700_000)
+    store = await make_store(max_messages=2)
+    await say(store, "short")
+    assert await store.length(FLOW, "chat") == 4  # three were some 2 MB
+    await say(store, "short")
+
+    assert await texts(store) == ["short", "short"]

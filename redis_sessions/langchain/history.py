@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langchain_core.chat_history import BaseChatMessageHistory
 
 from redis_sessions import limits
+from redis_sessions.appending import portions
 from redis_sessions.errors import InvalidInputError, RedisSessionsError
 from redis_sessions.langchain.conversion import from_langchain, to_langchain
 from redis_sessions.langchain.pool import load_settings, shared_store
@@ -132,10 +133,10 @@ class RedisSessionHistory(BaseChatMessageHistory):
         return await self._store.arun(lambda store: self._read(store, place))
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Store messages at the end, in one round trip and one step: all or none (up to ``max_batch``).
+        """Store messages at the end, in one round trip and one step: all or none.
 
-        More than ``max_batch`` go in several steps; an error then carries a note that tells how many were
-        stored.
+        More than ``max_batch``, or ``max_batch_bytes``, go in several steps; an error then carries a note
+        that tells how many were stored.
 
         Raises:
             InvalidInputError: one of them cannot be stored; none was.
@@ -181,14 +182,15 @@ class RedisSessionHistory(BaseChatMessageHistory):
         )
 
     async def _append(self, store: SessionStore, new: list[NewMessage]) -> None:
-        step = self._store.settings.max_batch
-        for first in range(0, len(new), step):
+        stored = 0
+        for portion in portions(new, self._store.settings):
             try:
-                await store.append_many(self.flow_id, new[first : first + step])
+                await store.append_many(self.flow_id, portion)
             except RedisSessionsError as error:
-                if first:
-                    error.add_note(f"{first:,} of {len(new):,} messages had been stored before")
+                if stored:
+                    error.add_note(f"{stored:,} of {len(new):,} messages had been stored before")
                 raise
+            stored += len(portion)
 
     async def _clear(self, store: SessionStore, place: Place) -> None:
         if place.user_id is None and place.context_id is None:

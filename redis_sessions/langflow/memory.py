@@ -16,6 +16,7 @@ from lfx.memory.flow_context import should_persist_messages
 from lfx.schema.message import Message
 from lfx.services.base import Service
 
+from redis_sessions.appending import portions
 from redis_sessions.errors import MessageNotFoundError
 from redis_sessions.langflow import convert, owners, runtime, scope, seams
 
@@ -291,7 +292,9 @@ async def _append(new: Sequence[tuple[str, stored.NewMessage]]) -> list[stored.M
         by_flow.setdefault(flow, []).append(place)
     kept: dict[int, stored.Message] = {}
     for flow, places in by_flow.items():
-        several = await owners.append_many(store, flow, [new[place][1] for place in places])
+        several: list[stored.Message] = []
+        for portion in portions([new[place][1] for place in places], store.settings):
+            several += await owners.append_many(store, flow, portion)
         kept.update(zip(places, several, strict=True))
     return [kept[place] for place in range(len(new))]
 

@@ -37,9 +37,10 @@
     TAKEN         every candidate names a session already
 
   Atomicity  one shard, one step. The first write is ZADD, which Redis refuses when it is out of memory.
-  Time       O(messages), and O(entries trimmed), at most 1000 beyond the messages.
+  Time       O(messages), and O(entries trimmed): as many as there are messages and 100 more, or some 2 MB of them.
+             What is over the length then goes with later writes.
 ]]
--- @include record chunks entries feed life
+-- @include record chunks entries feed life trim
 local log, edits, ids, sessions, aliases, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local session, token, owner, max_messages = ARGV[1], ARGV[2], ARGV[5], tonumber(ARGV[7])
 
@@ -62,18 +63,22 @@ if owner ~= '' and present and present ~= owner then
 end
 
 -- Above 2^53 the µs of an entry would not be exact.
-local latest_allowed = math.min(now_us + ARGV[8], 9007199254740000)
-local adopting = false
+local latest_allowed, alias_list = math.min(now_us + ARGV[8], 9007199254740000), {}
 for i = 13, #ARGV, 3 do
   if tonumber(ARGV[i]) > latest_allowed then
     return { 'AHEAD' }
   end
   if ARGV[i + 1] ~= '' then
-    adopting = true
-    local address = redis.call('HGET', aliases, ARGV[i + 1])
+    alias_list[#alias_list + 1] = ARGV[i + 1]
+  end
+end
+local adopting = #alias_list > 0
+for first = 1, #alias_list, 1000 do
+  local some = { unpack(alias_list, first, math.min(first + 999, #alias_list)) }
+  for i, address in ipairs(redis.call('HMGET', aliases, unpack(some))) do
     local holder = address and redis.call('HGET', ids, 'n' .. number_of(address))
     if holder then
-      return { 'EXISTS', ARGV[i + 1], holder }
+      return { 'EXISTS', some[i], holder }
     end
   end
 end
@@ -113,25 +118,20 @@ local count = (#ARGV - 12) / 3
 local excess = max_messages > 0 and math.max(0, length + count - max_messages) or 0
 local trimmed = {}
 if excess > 0 then
-  excess = math.min(excess, count + 1000)
   redis.call('HLEN', edits)
   redis.call('HLEN', aliases)
-  for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', math.min(excess, math.max(length, 1)))) do
-    local alias = field_of(entry, 'i')
-    if alias and not adopted_of[number_of(entry[1])] then
-      local numbers = record and parse_record(record) or ''
-      if string.find(',' .. numbers .. ',', ',' .. number_of(entry[1]) .. ',', 1, true) then
-        return { 'NUMBERS', numbers }
-      end
-      alias = nil -- not an entry of ours
-    end
-    trimmed[#trimmed + 1] = { entry[1], alias }
+  local numbers = record and parse_record(record) or ''
+  trimmed = find_oldest(log, math.min(excess, count + 100, length), numbers, adopted_of)
+  if not trimmed then
+    return { 'NUMBERS', numbers }
   end
+  -- Of long messages, the rest goes with later ones.
+  excess = #trimmed == length and math.min(excess, count + 100) or #trimmed
 end
 
 -- Fails on a wrong type, and when Redis is out of memory, before anything is written.
 redis.call('ZADD', sessions, 'GT', ARGV[#ARGV - 2], session)
-local clock, added, lateness, last_us = {}, {}, 0, 0
+local clock, added, pairs_of_aliases, lateness, last_us = {}, {}, {}, 0, 0
 for i = 13, #ARGV, 3 do
   local time, alias = tonumber(ARGV[i]), ARGV[i + 1]
   local id, us
@@ -139,12 +139,16 @@ for i = 13, #ARGV, 3 do
     id, us = add_entry(log, clock, number, ARGV[i], 'b', ARGV[i + 2])
   else
     id, us = add_entry(log, clock, number, ARGV[i], 'b', ARGV[i + 2], 'i', alias)
-    redis.call('HSET', aliases, alias, id)
-    redis.call('SADD', adopted_of[number], alias)
+    pairs_of_aliases[#pairs_of_aliases + 1] = alias
+    pairs_of_aliases[#pairs_of_aliases + 1] = id
   end
   added[#added + 1] = id
   lateness = math.max(lateness, us - time)
   last_us = us
+end
+if adopting then
+  in_chunks('HSET', aliases, pairs_of_aliases)
+  in_chunks('SADD', adopted_of[number], alias_list)
 end
 if last_us > tonumber(ARGV[#ARGV - 2]) then
   redis.call('ZADD', sessions, 'GT', string.format('%.0f', last_us), session)

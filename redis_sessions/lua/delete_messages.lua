@@ -19,7 +19,7 @@
     5  max_events    int     length of the feed
     6  feed_ttl_ms   int     time to live of the feed
     7  numbers       text    session numbers of KEYS 9…: those of the entries; comma separated
-    8… entries       text    entry ids, at most 1000
+    8… entries       2 each  entry id; the adopted id it has, as read, or empty; at most 500
 
   Returns  {status, …}
     DELETED   "1" if the flow is empty now; its owner, if so; the ids of the entries that were there, comma separated
@@ -44,6 +44,7 @@ elseif outcome == 'LATE' then
 end
 
 local events = redis.call('XLEN', feed)
+redis.call('XLEN', log)
 redis.call('HLEN', edits)
 redis.call('HLEN', aliases)
 redis.call('ZSCORE', sessions, session)
@@ -57,15 +58,17 @@ for number in string.gmatch(ARGV[7], '%d+') do
   end
 end
 
+-- XDEL tells what was there: to read an entry would be to copy its body.
 local gone, labels, dropped = {}, {}, {}
-for i = 8, #ARGV do
-  local entry = redis.call('XRANGE', log, ARGV[i], ARGV[i])[1]
-  if entry then
+for i = 8, #ARGV, 2 do
+  if redis.call('XDEL', log, ARGV[i]) == 1 then
+    local alias = ARGV[i + 1] ~= '' and ARGV[i + 1] or nil
     gone[#gone + 1] = ARGV[i]
-    local alias = field_of(entry, 'i')
     labels[#labels + 1] = label(ARGV[i], alias)
     if alias then
-      dropped[#dropped + 1] = { alias, adopted_of[number_of(ARGV[i])] }
+      local set = adopted_of[number_of(ARGV[i])]
+      dropped[set] = dropped[set] or {}
+      table.insert(dropped[set], alias)
     end
   end
 end
@@ -73,11 +76,10 @@ if #gone == 0 then
   return { 'DELETED', '', '', '' }
 end
 
-in_chunks('XDEL', log, gone)
 in_chunks('HDEL', edits, gone)
-for _, pair in ipairs(dropped) do
-  redis.call('HDEL', aliases, pair[1])
-  redis.call('SREM', pair[2], pair[1])
+for set, some in pairs(dropped) do
+  in_chunks('HDEL', aliases, some)
+  in_chunks('SREM', set, some)
 end
 local numbers, lateness, generation = parse_record(redis.call('HGET', ids, 's' .. session))
 local empty, owner = '', ''

@@ -22,8 +22,9 @@
     9  max_events   int     length of the feed
    10  feed_ttl_ms  int     time to live of the feed
    11  max_edits    int     changed messages that both sessions may have
-   12  progress     text    of a merge that is under way: what STAGED answered; else empty
-   13  places       text    likewise
+   12  max_bytes    int     bytes of changed contents that both sessions may have
+   13  progress     text    of a merge that is under way: what STAGED answered; else empty
+   14  places       text    likewise
 
   Returns  {status, …}
     RENAMED   entries in the session; the numbers that moved
@@ -38,7 +39,8 @@
     RESTAGE   what was staged does not fit any more; begin anew, without progress
     BUSY      another merge is under way in this flow; try again in a moment
     STRAY     a key of the new name exists that no session owns
-    LIMIT     entries of both; the merge is over max_merge or max_edits, or would leave over max_numbers numbers
+    LIMIT     entries of both; the merge is over max_merge, max_edits or max_bytes, or would leave over max_numbers
+              numbers
 
   Atomicity  one shard, one step: no reader sees both names, or neither.
   Time       O(numbers); when both exist O(entries copied in this step), at most 500, and O(changed messages).
@@ -87,10 +89,10 @@ if new_record then
     return { 'LIMIT', string.format('%.0f', length + new_length) }
   end
   local places = string.format('%s|%.0f %s|%.0f', moved, generation, new_numbers, new_generation)
-  if ARGV[13] ~= '' and ARGV[13] ~= places then
+  if ARGV[14] ~= '' and ARGV[14] ~= places then
     return { 'RESTAGE' }
   end
-  local progress, done = stage(log, new_log, merge, ARGV[12])
+  local progress, done = stage(log, new_log, merge, ARGV[13])
   if done == 'BUSY' then
     return { 'BUSY' }
   elseif not progress then
@@ -98,8 +100,13 @@ if new_record then
   elseif not done then
     return { 'STAGED', progress, places }
   end
+  local from, changed = fewer_edits(edits, new_edits, tonumber(ARGV[12]))
+  if not from then
+    redis.call('UNLINK', merge)
+    return { 'LIMIT', string.format('%.0f', length + new_length) }
+  end
   put_in_place(log, new_log, merge)
-  merge_edits(edits, new_edits, new_log)
+  merge_edits(edits, new_edits, new_log, from, changed)
   score = math.max(score, tonumber(redis.call('ZSCORE', sessions, new) or 0))
   lateness, generation = math.max(lateness, new_lateness), math.max(generation, new_generation) + 1
   length = length + new_length

@@ -43,10 +43,8 @@ local function label(entry_id, alias)
   if not alias then
     return entry_id
   end
-  local hex = string.gsub(alias, '.', function(byte)
-    return string.format('%02x', string.byte(byte))
-  end)
-  return entry_id .. ':' .. hex
+  local bytes = { string.byte(alias, 1, 16) }
+  return entry_id .. ':' .. string.format(string.rep('%02x', #bytes), unpack(bytes))
 end
 
 local function field_of(entry, name)

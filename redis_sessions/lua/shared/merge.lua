@@ -98,21 +98,31 @@ local function put_in_place(log, new_log, merge)
   end
 end
 
--- The fewer are copied to the more; their fields are different entries.
-local function merge_edits(edits, new_edits, new_log)
-  local from, to = edits, new_edits
-  if redis.call('HLEN', edits) > redis.call('HLEN', new_edits) then
-    from, to = new_edits, edits
-  end
+-- Of two sessions, the fewer changed contents are copied to the more; their fields are different entries.
+-- fewer_edits returns their key, and the fields and contents one after the other; nil if those are too long.
+local function fewer_edits(edits, new_edits, max_bytes)
+  local from = redis.call('HLEN', edits) > redis.call('HLEN', new_edits) and new_edits or edits
+  local changed, bytes = {}, 0
   local fields = redis.call('HKEYS', from)
-  for first = 1, #fields, 100 do
-    local some = { unpack(fields, first, math.min(first + 99, #fields)) }
-    local values, pairs = redis.call('HMGET', from, unpack(some)), {}
+  for first = 1, #fields, 20 do
+    local some = { unpack(fields, first, math.min(first + 19, #fields)) }
+    local values = redis.call('HMGET', from, unpack(some))
     for i, field in ipairs(some) do
-      pairs[#pairs + 1] = field
-      pairs[#pairs + 1] = values[i]
+      changed[#changed + 1] = field
+      changed[#changed + 1] = values[i]
+      bytes = bytes + #values[i]
     end
-    redis.call('HSET', to, unpack(pairs))
+    if bytes > max_bytes then
+      return nil
+    end
+  end
+  return from, changed
+end
+
+local function merge_edits(edits, new_edits, new_log, from, changed)
+  local to = from == edits and new_edits or edits
+  for first = 1, #changed, 200 do
+    redis.call('HSET', to, unpack(changed, first, math.min(first + 199, #changed)))
   end
   redis.call('UNLINK', from)
   if to == edits and redis.call('EXISTS', edits) == 1 then
