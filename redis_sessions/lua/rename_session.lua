@@ -97,7 +97,7 @@ if new_record then
     return { 'BUSY' }
   elseif not progress then
     return { 'RESTAGE' }
-  elseif not done then
+  elseif not done or (both_edited > 100 and progress ~= ARGV[13]) then -- changes are a step of their own
     return { 'STAGED', progress, places }
   end
   local from, changed = fewer_edits(edits, new_edits, tonumber(ARGV[12]))

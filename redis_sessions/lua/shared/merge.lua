@@ -3,7 +3,8 @@
 -- empty at first. What does not fit it any more is begun anew: it expired, it was lost with a primary, or a late
 -- message came in between what is staged. One merge at a time has the key; one that was given up frees it in 2 s.
 --
--- stage copies entries, interleaved by id, at most 500 and some 4 MB in a step, 100 in Lua's memory at a time.
+-- stage copies entries, interleaved by id, at most 500 and some 2 MB in a step, at most 100 in Lua's memory at a
+-- time, and of long ones few.
 -- Returns the progress, and whether all entries are staged; or nil and what there is to do. The first write is
 -- XADD to `merge`: a refusal (out of memory) has changed nothing.
 local function stage(log, new_log, merge, progress)
@@ -17,13 +18,16 @@ local function stage(log, new_log, merge, progress)
   end
   local sources = {}
   for i, key in ipairs({ log, new_log }) do
-    sources[i] = { key = key, from = ends[i] == '' and '-' or '(' .. ends[i], at = 1, page = {} }
+    sources[i] = { key = key, from = ends[i] == '' and '-' or '(' .. ends[i], at = 1, page = {}, size = 4 }
   end
   local function head(source)
     if source.at > #source.page and source.from then
-      source.page = redis.call('XRANGE', source.key, source.from, '+', 'COUNT', 100)
+      local size = source.size
+      source.page = redis.call('XRANGE', source.key, source.from, '+', 'COUNT', size)
       source.at = 1
-      source.from = #source.page == 100 and '(' .. source.page[100][1] or nil
+      source.from = #source.page == size and '(' .. source.page[size][1] or nil
+      local last = source.page[#source.page]
+      source.size = last and #table.concat(last[2]) > 10000 and 4 or math.min(size * 2, 100)
     end
     local entry = source.page[source.at]
     if entry and not entry.us then
@@ -36,7 +40,7 @@ local function stage(log, new_log, merge, progress)
     return a.us < b.us or (a.us == b.us and a.seq < b.seq)
   end
   local copied, bytes = 0, 0
-  while copied < 500 and bytes < 4000000 do
+  while copied < 500 and bytes < 2000000 do
     local a, b = head(sources[1]), head(sources[2])
     local take = (not a or (b and is_before(b, a))) and 2 or 1
     local entry = take == 1 and a or b
