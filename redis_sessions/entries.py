@@ -6,6 +6,8 @@ Whatever else may lie in a stream of ours is skipped, counted and logged by its 
 from __future__ import annotations
 
 import logging
+import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from redis_sessions.body import CorruptEntryError, decode, splice
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_AGAIN = 60.0
+"""Seconds after which the same corrupt entry is logged again: it is met by every read."""
+_MOST_REPORTED = 1_000
 _LONGEST_US = 16
 """Digits of an entry's µs: until the year 2286, and the scripts stop at 2255."""
 
@@ -84,6 +89,7 @@ class Entries:
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
+        self._reported: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
 
     def ours(self, raw: Sequence[Any], record: Record, log: bytes) -> list[Entry]:
         """The entries that are ours; others are reported."""
@@ -128,8 +134,15 @@ class Entries:
         return [shown for shown in spliced if shown is not None]
 
     def report_corrupt(self, key: bytes, entry_id: bytes, reason: str) -> None:
-        """Count and log an entry that is not ours; its content is not logged."""
+        """Count an entry that is not ours, and log it once a minute; its content is not logged."""
         self._counters.corrupt_entries += 1
+        now, place = time.monotonic(), (key, entry_id)
+        if now - self._reported.get(place, now - _AGAIN) < _AGAIN:
+            return
+        self._reported[place] = now
+        self._reported.move_to_end(place)
+        if len(self._reported) > _MOST_REPORTED:
+            self._reported.popitem(last=False)
         logger.warning(
             "corrupt entry skipped: key=%s entry=%s reason=%s",
             key.decode(errors="backslashreplace"),

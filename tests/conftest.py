@@ -31,6 +31,11 @@ import pytest
 
 from redis_sessions import SessionStore
 from tests.support import REDIS_SERVER, Server, ValkeyCluster, redis_server, valkey_cluster, valkey_server
+from tests.support.secrets import (  # noqa: F401 - hooks
+    pytest_runtest_makereport,
+    pytest_sessionfinish,
+    pytest_sessionstart,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

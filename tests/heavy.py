@@ -95,6 +95,7 @@ class Heavy:
         worst = max(slow, default=0)
         net = max(worst - waited, 0)
         calls = self.bystander.calls(started, ended)
+        usual += await self._usual()
         row = f"{name:44} {ended - started:8.2f} s  longest {worst / 1_000:6.1f} ms ({net / 1_000:5.1f} net)"
         if len(calls) > 1:
             times = statistics.median(calls) / statistics.median(usual)
@@ -131,10 +132,9 @@ def message(session: str, number: int, *, size: int = 300, adopted: bool = False
 
 
 def _prefer(server: Server) -> None:
-    """Others on this machine are not to make it wait for a processor, where that may be asked for."""
-    for thread in Path(f"/proc/{server.pid}/task").iterdir():
-        with contextlib.suppress(PermissionError):
-            os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
+    """Others on this machine are not to make its main thread wait, where that may be asked for."""
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(server.pid, os.SCHED_RR, os.sched_param(1))
 
 
 def waited_us(server: Server) -> float:

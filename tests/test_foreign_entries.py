@@ -147,3 +147,21 @@ async def _paged(store: SessionStore, session: str) -> Any:
     while page := await store.history(FLOW, session, limit=1, before=before):
         yield page[0]
         before = page[0]
+
+
+async def test_an_entry_that_every_read_meets_is_counted_each_time_and_logged_once_a_minute(
+    store: SessionStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await say(store, "good", timestamp=at(1))
+    await spoil(store, ("9000000000000000-7", {b"b": SECRET}), ("9000000000000000-8", {b"x": b"y"}))
+    metrics = Metrics(store)
+    await texts(store)
+    await texts(store)
+    assert len([record for record in caplog.records if "corrupt" in record.getMessage()]) == 2
+    monkeypatch.setattr("redis_sessions.entries._AGAIN", 0.0)  # the minute is over
+    await texts(store)
+
+    logged = [record for record in caplog.records if "corrupt" in record.getMessage()]
+    assert len(logged) == 4
+    answer = await metrics.show(None)  # type: ignore[arg-type]
+    assert b"redis_sessions_corrupt_entries_total 6.0" in bytes(answer.body)

@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from redis_sessions.body import CorruptEntryError, decode, encode, splice, splice_page
+from redis_sessions.body import CorruptEntryError, decode, encode, revise, splice, splice_page
 from redis_sessions.calls import Counters
 from redis_sessions.changes import changes_of
 from redis_sessions.entries import Entries, Record
@@ -196,3 +197,44 @@ def test_what_texts_hold_never_breaks_the_layout(value: str) -> None:
     [shown] = splice("f", "s", [(b"1-%d" % NUMBER, b"1", body, None)])
     assert shown is not None
     assert json.loads(shown)["text"] == value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+texts = st.text(st.characters(), max_size=12)
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
+    max_leaves=6,
+)
+contents = st.fixed_dictionaries(
+    {"text": texts, "sender": texts, "sender_name": texts},
+    optional={
+        "category": texts,
+        "context_id": texts,
+        "files": st.lists(texts, max_size=2),
+        "session_metadata": st.dictionaries(texts, json_values, max_size=2),
+        "content_blocks": st.lists(st.dictionaries(texts, json_values, max_size=2), max_size=2),
+        "properties": st.dictionaries(st.sampled_from(["source", "x", "state"]), json_values, max_size=2),
+        "duration": st.floats(),
+    },
+)
+
+
+@given(contents, contents)
+def test_what_is_stored_is_shown_as_json(fields: dict[str, Any], changes: dict[str, Any]) -> None:
+    """A page is spliced of bodies, and none is decoded: so every body that is ever written is JSON."""
+    try:
+        body = encode(NewMessage(**fields))
+        message = decode(body, flow_id="f", session_id="s", entry=(b"1-%d" % NUMBER, b"1", body, None))
+        kept = {
+            name: value for name, value in changes.items() if name not in ("properties", "content_blocks")
+        }
+        bodies = [body, revise(body, message, kept)]
+    except (InvalidInputError, CorruptEntryError, ValidationError):  # refused before it is sent
+        return
+    for one in bodies:
+        [shown] = splice("f", "s", [(b"1-%d" % NUMBER, b"1", one, None)])
+        assert shown is not None
+        json.loads(shown.decode())
+        page = splice_page("f", "s", [(b"1700000000000000-%d" % NUMBER, (b"b", one))], {NUMBER})
+        assert page is not None
+        json.loads(page[0].decode())

@@ -47,6 +47,7 @@ async def check_server(store: SessionStore) -> list[Fact]:
                 _version(info),
                 _persistence(info),
                 _eviction(info, store.settings),
+                await _expiry(node, store.settings),
                 _memory(info),
                 _replication(info, store.settings),
                 await _clock(node, store.settings),
@@ -122,6 +123,20 @@ def _eviction(info: Info, settings: Settings) -> Fact:
         return Fact("eviction", "problem", text)
     text = f"{policy}: when memory is full this server throws away sessions with a time to live (noeviction)"
     return Fact("eviction", "warning" if settings.ttl is None else "problem", text)
+
+
+async def _expiry(node: Node, settings: Settings) -> Fact:
+    """Redis frees what expires in the way of all others unless it is told not to; Valkey does not since 8."""
+    name = "lazyfree-lazy-expire"
+    try:
+        reply = await node.run("CONFIG GET", name)
+    except RedisSessionsError:
+        text = f"not told: this user may not use CONFIG; with a time to live, {name} is to be yes"
+        return Fact("expiry", "note", text)
+    if str(dict(reply).get(name)) == "yes":
+        return Fact("expiry", "ok", "what expires is freed in the background")
+    text = f"the end of a very long session keeps all others waiting ({name} yes)"
+    return Fact("expiry", "note" if settings.ttl is None else "warning", text)
 
 
 def _memory(info: Info) -> Fact:

