@@ -14,7 +14,8 @@ from redis_sessions.body import decode, encode, splice
 from redis_sessions.errors import InvalidInputError
 from redis_sessions.transfer.errors import UnfitError
 from redis_sessions.transfer.records import ImportedMessage
-from redis_sessions.transfer.sql.rows import BuildRows, MessageRows, TransactionRows
+from redis_sessions.transfer.sql.messages import MessageRows
+from redis_sessions.transfer.sql.rows import BuildRows, TransactionRows
 from redis_sessions.transfer.sql.values import Column
 
 if TYPE_CHECKING:
