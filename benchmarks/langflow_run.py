@@ -3,6 +3,7 @@
 Run by Langflow's own Python, with the plug-in installed beside it::
 
     python -m benchmarks.langflow_run                # the whole table, in twelve minutes
+    python -m benchmarks.langflow_run --into README.md docs/langflow.md
     python -m benchmarks.langflow_run --seconds 3 --rounds 1 --histories 10 --clients 1
 
 Servers have one worker each, on SQLite or on a PostgreSQL with its defaults; plugged in too, for their users,
@@ -23,6 +24,7 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import re
 import statistics
 import subprocess
 import sys
@@ -55,6 +57,8 @@ LIMIT = 100
 
 MESSAGES = 5_000
 """As many are stored, at least, in the sessions of one length."""
+
+_MARK, _END = "<!-- run table -->", "<!-- end of run table -->"
 
 TEXT = "What is the weather like in the mountains this week, and should I take a jacket? " * 5
 
@@ -208,6 +212,21 @@ def table(running: Sequence[Side], cells: Sequence[tuple[int, int]]) -> Table:
     return drawn
 
 
+def into(document: str, drawn: str) -> str:
+    """The document with another table between its marks.
+
+    Raises:
+        ValueError: it has no marks.
+    """
+    made, count = re.subn(
+        f"({_MARK}\n).*?({_END})", lambda marks: f"{marks[1]}{drawn}{marks[2]}", document, flags=re.DOTALL
+    )
+    if not count:
+        msg = f"no {_MARK} with an {_END} after it"
+        raise ValueError(msg)
+    return made
+
+
 async def _fill_redis(url: str, flow: str, user: str, length: int) -> None:
     start = datetime.now(UTC) - timedelta(days=1)
     made = [
@@ -245,6 +264,13 @@ def main() -> int:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--no-postgres", action="store_true")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument(
+        "--into",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="documents whose <!-- run table --> is to be this one",
+    )
     given = parser.parse_args()
     console = Console(width=160, stderr=given.markdown)
     cells = list(itertools.product(given.histories, given.clients))
@@ -263,6 +289,8 @@ def main() -> int:
                     ):
                         side.measure(length, clients, given.seconds)
         drawn = table(running, cells)
+    for document in given.into:
+        document.write_text(into(document.read_text(), as_markdown(drawn)))
     if given.markdown:
         print(as_markdown(drawn), end="")
     else:

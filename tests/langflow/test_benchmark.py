@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.langflow_run import Side
+from benchmarks.langflow_run import Side, into
 
 if TYPE_CHECKING:
     from tests.support.langflow import LangflowServer
@@ -32,3 +32,11 @@ def test_its_runs_read_a_history_that_was_there_and_answers_do_not_grow(side: Si
 
 def test_a_run_without_a_history_is_failed(side: Side) -> None:
     assert side.run(100) is None
+
+
+def test_a_document_gets_the_new_table_between_its_marks() -> None:
+    marks = "<!-- run table -->\n{}<!-- end of run table -->\n\nand more\n"
+    assert into(marks.format("| old |\n"), "| new |\n") == marks.format("| new |\n")
+    assert into(marks.format(""), "| new |\n") == marks.format("| new |\n")
+    with pytest.raises(ValueError, match="run table"):
+        into("none", "| new |\n")
