@@ -88,8 +88,10 @@ class _Bench:
 
     async def run(self) -> list[Result]:
         store, flow, log = self._store, self._flow, _raw(self._keys)
-        batch = [NewMessage(session_id="long", **_MESSAGE)] * min(LENGTH, store.settings.max_batch)
-        await store.append_many(flow, batch)
+        long = [NewMessage(session_id="long", **_MESSAGE)] * LENGTH
+        most = store.settings.max_batch
+        for first in range(0, LENGTH, most):
+            await store.append_many(flow, long[first : first + most])
         await store.append(flow, session_id="one", **_MESSAGE)
         [(_, body)] = await self._entries("one")
         for _ in range(_PAGE):
@@ -103,13 +105,13 @@ class _Bench:
                 lambda: self._command("XADD", log, "*", "b", body),
             ),
             await self._ask(
-                f"history({_PAGE}) of {len(batch):,}",
+                f"history({_PAGE}) of {LENGTH:,}",
                 lambda: store.history(flow, "long", limit=_PAGE),
                 f"XREVRANGE COUNT {_PAGE}",
                 lambda: self._command("XREVRANGE", log, "+", "-", "COUNT", _PAGE),
             ),
             await self._ask(
-                f"history_json({_PAGE}) of {len(batch):,}",
+                f"history_json({_PAGE}) of {LENGTH:,}",
                 lambda: store.history_json(flow, "long", limit=_PAGE),
                 f"XREVRANGE COUNT {_PAGE}",
                 lambda: self._command("XREVRANGE", log, "+", "-", "COUNT", _PAGE),
@@ -121,7 +123,7 @@ class _Bench:
                 lambda: self._command("ZREVRANGE", self._keys.sessions, 0, 99),
             ),
             await self._ask(
-                f"rename of {len(batch):,} messages, and back",
+                f"rename of {LENGTH:,} messages, and back",
                 self._rename,
                 "RENAME, and back",
                 self._raw_rename,

@@ -71,8 +71,8 @@ async def talk(store: SessionStore, session: str = "chat", count: int = 6) -> li
         for n in range(count)
     ]
     messages: list[Message] = []
-    for first in range(0, count, 1000):
-        messages += await store.append_many(FLOW, new[first : first + 1000])
+    for first in range(0, count, 500):
+        messages += await store.append_many(FLOW, new[first : first + 500])
     for number in {EDITED, count - 2}:
         messages[number] = await store.update(messages[number].id, MessageUpdate(text=f"{number}, edited"))
     return messages

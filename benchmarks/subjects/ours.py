@@ -35,8 +35,8 @@ class Ours(Subject):
 
     async def fill(self, session: str, turns: Sequence[Turn]) -> None:
         ids = self._ids.setdefault(session, [])
-        for first in range(0, len(turns), 1_000):
-            batch = [_new(session, turn) for turn in turns[first : first + 1_000]]
+        for first in range(0, len(turns), 500):
+            batch = [_new(session, turn) for turn in turns[first : first + 500]]
             ids += [message.id for message in await self._store.append_many(FLOW, batch)]
 
     async def fill_many(self, sessions: dict[str, Sequence[Turn]]) -> None:

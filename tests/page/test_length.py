@@ -83,8 +83,8 @@ async def test_ten_thousand_sessions(store: SessionStore, flow: str, url: str, p
 
 async def test_ten_thousand_messages(store: SessionStore, flow: str, url: str, pages: Watched) -> None:
     messages = talk(SESSION, MANY)
-    for first in range(0, MANY, 1_000):
-        await store.append_many(flow, messages[first : first + 1_000])
+    for first in range(0, MANY, 500):
+        await store.append_many(flow, messages[first : first + 500])
     page = await pages.open(address(url, flow, SESSION))
     await page.evaluate(WATCH)
     await expect(message(page, f"message {MANY}")).to_be_in_viewport()
