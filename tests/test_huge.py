@@ -23,6 +23,7 @@ from redis_sessions import (
     SessionStore,
 )
 from redis_sessions.scripts import MAX_MERGED_EDITS
+from redis_sessions.stats import collect
 from tests.support import Server, valkey_server
 from tests.support.talk import FLOW, keys_of, say, texts
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 HUGE = int(os.environ.get("HUGE", "0"))
-MESSAGES = HUGE or 12_000
+MESSAGES = HUGE or 12_000  # `python -m tests.heavy` has very many, and a bystander
 SESSIONS = HUGE or 3_000
 LONGEST_US = 20_000
 TRIES = 3
@@ -346,3 +347,60 @@ async def test_the_flows_last_session_takes_all_adopted_ids_with_it(
 
     assert not server.client().keys(f"{store.settings.prefix}:*adopted*")
     assert not server.client().keys(f"{store.settings.prefix}:*aliases*")
+
+
+async def test_the_largest_batches_and_deletions(server: Server, store: SessionStore) -> None:
+    def batch(*, size: int = 1, adopted: bool = False) -> list[NewMessage]:
+        count = min(store.settings.max_batch, store.settings.max_batch_bytes // (size + 1_000))
+        return [
+            NewMessage(
+                text="x" * size,
+                sender="User",
+                sender_name="Ann",
+                session_id="batch",
+                id=str(uuid4()) if adopted else None,
+            )
+            for _ in range(count)
+        ]
+
+    for options in ({}, {"adopted": True}, {"size": 3_000}, {"size": 200_000}):
+        messages = [batch(**options) for _ in range(TRIES)]  # type: ignore[arg-type]
+        await expect_swift(server, lambda messages=messages: store.append_many(FLOW, messages.pop()))  # type: ignore[misc]
+    adopted = [message.id for message in await store.append_many(FLOW, batch(adopted=True))]
+    await expect_swift(server, lambda: store.delete_messages(adopted, flow_id=FLOW))
+    assert await store.get_many(adopted[:2], flow_id=FLOW) == [None, None]
+
+
+async def test_sessions_of_long_messages_are_merged_and_trimmed_in_small_steps(
+    server: Server, store: SessionStore
+) -> None:
+    async def both() -> None:
+        for session in ("one", "two"):
+            for _ in range(6):
+                await say(store, "x" * 900_000, session)
+
+    await both()
+    await expect_swift(server, lambda: store.rename_session(FLOW, "one", "two"), both)
+    options: dict[str, Any] = {"max_messages": 2, "prefix": store.settings.prefix}
+    async with SessionStore.from_url(server.url, **options) as trimming:
+        await expect_swift(server, lambda: say(trimming, "short", "two"))
+    assert await store.length(FLOW, "two") < 12
+
+
+async def test_lists_of_very_many_names(server: Server, store: SessionStore) -> None:
+    """The names alone: a million sessions that are really there are for ``python -m tests.heavy``."""
+    await say(store, "hello", "real")
+    client, keys = server.client(), keys_of(store)
+    for first in range(0, 100_000, 10_000):
+        client.zadd(keys.sessions, {f"session {n}": n + 1 for n in range(first, first + 10_000)})
+    found: list[int] = []
+
+    async def every() -> None:
+        found.append(len(await store.sessions(FLOW, limit=1_000_000)))
+
+    await expect_swift(server, every)
+    assert found[-1] == 100_001
+    await expect_swift(server, lambda: collect(store))
+    await expect_swift(server, lambda: store.recent(FLOW, sender="Nobody"))
+    client.hset(keys.ids, "ttl", "1")  # names may have expired: those before a page are looked at
+    await expect_swift(server, lambda: store.sessions(FLOW, limit=10))
