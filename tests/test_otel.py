@@ -1,19 +1,30 @@
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator  # noqa: TC003 - pytest reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv.attributes import db_attributes, error_attributes, server_attributes
+from opentelemetry.semconv.metrics import db_metrics
 from opentelemetry.trace import SpanKind, StatusCode
 
-from redis_sessions import SessionNotFoundError, SessionStore, StoreClosedError, blocking
+from redis_sessions import (
+    SessionNotFoundError,
+    SessionStore,
+    StoreClosedError,
+    StoreUnavailableError,
+    blocking,
+)
 from redis_sessions.otel import calls_of, instrument
 from tests.support import Server, valkey_server
 from tests.support.talk import FLOW, keys_of, say, texts
@@ -223,3 +234,59 @@ def test_it_is_not_imported_unless_it_is_asked_for() -> None:
     program = "import redis_sessions, sys; print('redis_sessions.otel' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+DOCS = Path(__file__).parents[1] / "docs"
+TOLD = re.compile(r"\b(?:redis_sessions_\w+?|db_\w+?)_(?:bucket|count|total)\b")
+
+
+def in_prometheus(name: str, points: list[Any]) -> set[str]:
+    """What the OpenTelemetry exporter for Prometheus makes of a metric's name."""
+    plain = name.replace(".", "_")
+    if isinstance(points[0], HistogramDataPoint):
+        return {f"{plain}_seconds_bucket", f"{plain}_seconds_count"}
+    return {f"{plain}_total"}
+
+
+async def test_the_dashboard_and_the_documentation_ask_for_metrics_that_there_are(observed: Observed) -> None:
+    with valkey_server() as server:
+        async with SessionStore.from_url(server.url, deadline=0.5) as store:
+            await observed.observe(store)
+            await say(store)
+            server.kill()
+            with pytest.raises(StoreUnavailableError):
+                await say(store)
+            told = {name: in_prometheus(name, points) for name, points in observed.metrics().items()}
+    every = set().union(*told.values())
+
+    dashboard = json.loads((DOCS / "grafana" / "library.json").read_text("utf-8"))
+    shown = TOLD.findall(
+        " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    )
+    documented = TOLD.findall((DOCS / "observability.md").read_text("utf-8"))
+    assert len(told) == 5
+    for asked in (set(shown), set(documented)):
+        assert asked <= every
+        assert [name for name, series in told.items() if not asked & series] == []
+
+
+async def test_attributes_and_metrics_have_the_names_of_the_semantic_conventions(
+    store: SessionStore, observed: Observed
+) -> None:
+    known = {
+        value
+        for module in (db_attributes, error_attributes, server_attributes)
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str)
+    }
+    await observed.observe(store)
+    await say(store)
+    await texts(store)
+    with pytest.raises(SessionNotFoundError):
+        await store.rename_session("other", "a", "b")
+
+    used = {name for span in observed.spans.get_finished_spans() for name in span.attributes or {}}
+    used |= {name for points in observed.metrics().values() for point in points for name in point.attributes}
+    assert {name for name in used if not name.startswith("redis_sessions.")} <= known
+    assert {"db.system.name", "db.operation.name", "error.type"} <= used
+    assert db_metrics.DB_CLIENT_OPERATION_DURATION in observed.metrics()
