@@ -107,13 +107,15 @@ class SessionStore(Opened):
     ) -> list[Message]:
         """Store messages of one flow, in the order given, in one round trip.
 
-        Within a session they are stored all or none. Messages of equal timestamp keep the order given.
+        Within a session they are stored all or none; so there may be no more of one than ``max_batch`` and
+        ``max_batch_bytes`` allow. Messages of equal timestamp keep the order given.
 
         Returns:
             The messages as stored, in the order given.
 
         Raises:
             InvalidInputError, OwnerMismatchError, MessageExistsError: as for :meth:`append`.
+            TooLargeError: too many messages of one session, or too long; nothing was stored.
             BatchError: some sessions were stored and others were not.
         """
         return self._run(lambda store: store.append_many(flow_id, messages, owner=owner))
@@ -157,7 +159,7 @@ class SessionStore(Opened):
     ) -> list[str]:
         """Delete messages by id. A session goes with its last message.
 
-        All messages of one session go in one step (up to 1,000).
+        All messages of one session go in one step (up to 500).
 
         Args:
             flow_id: as for :meth:`update`.
@@ -180,8 +182,9 @@ class SessionStore(Opened):
         """Give a session another id, in one step, whatever its length.
 
         If ``new`` is a session already, the two are **merged**: messages keep their ids and are in the
-        order of their timestamps. A merge takes time in proportion to both; over ``max_merge`` entries it is
-        refused. Renaming to the same id changes nothing.
+        order of their timestamps. A merge takes time in proportion to both; over ``max_merge`` entries, or
+        over 1,000 changed messages or 2 MiB of them in both, it is refused. Renaming to the same id changes
+        nothing.
 
         Raises:
             SessionNotFoundError: the flow has no session ``old``.

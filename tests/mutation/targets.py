@@ -62,6 +62,7 @@ LUA = {
     "shared/life": "ttl / trim rename moved",
     "shared/merge": "rename ttl / races moved huge",
     "shared/record": "append rename delete / trim formats",
+    "shared/trim": "trim / append ttl bad_input huge",
 }
 
 
