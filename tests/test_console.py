@@ -64,6 +64,7 @@ INSTEAD: dict[str, Callable[[str], bool]] = {
     "make help": is_a_target,
     "make test": is_a_target,
     "make test-langflow": is_a_target,
+    "make test-lowest": is_a_target,
     "make docs": is_a_target,
     "make lint": is_a_target,
     "langflow run": is_tested_with_langflow,

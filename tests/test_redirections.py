@@ -77,6 +77,7 @@ async def test_a_record_is_read_again_after_a_log_that_had_moved(
         before = calls(source, "hget")
         assert await texts(store) == ["before"]
         assert calls(source, "hget") - before == 3
+        cluster.move_keys(source, target, *(f"rs:{{{FLOW}}}:{key}" for key in KEYS))
         cluster.end_move(SLOT, source, target)
 
 

@@ -368,7 +368,7 @@ async def test_a_small_feed_under_many_writes_does_not_make_a_write_happen_twice
     small = await make_store(proxy.url, feed_max_events=10, deadline=timedelta(seconds=20))
     await say(small, "before")
 
-    async with reply_lost(proxy, "append", say(small, "once")) as task:
+    async with reply_lost(proxy, "append_known", say(small, "once")) as task:
         other = await make_store(feed_max_events=10)
         for number in range(300):
             await say(other, f"{number}", "other")
@@ -688,7 +688,7 @@ class TestCancellation:
         self, near: SessionStore, far: SessionStore, proxy: Proxy
     ) -> None:
         await say(far, "first")
-        hold = proxy.hold_reply(script("append"))
+        hold = proxy.hold_reply(script("append_known"))
         task = asyncio.create_task(say(far, "cancelled"))
         await hold.reached()
         task.cancel()

@@ -79,7 +79,12 @@ def a_merge_loses_messages(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_deleted_message_is_still_there(patch: pytest.MonkeyPatch) -> None:
-    _edit_script(patch, "delete_messages", "in_chunks('XDEL', log, gone)", "")
+    _edit_script(
+        patch,
+        "delete_messages",
+        "redis.call('XDEL', log, ARGV[i]) == 1",
+        "redis.call('XRANGE', log, ARGV[i], ARGV[i])[1]",
+    )
 
 
 def a_deleted_session_keeps_its_messages(patch: pytest.MonkeyPatch) -> None:

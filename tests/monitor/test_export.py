@@ -37,7 +37,9 @@ async def fill(store: SessionStore, seconds: list[int], session: str = "s") -> N
         )
         for second in seconds
     ]
-    await store.append_many(FLOW, messages)
+    most = store.settings.max_batch
+    for first in range(0, len(messages), most):
+        await store.append_many(FLOW, messages[first : first + most])
 
 
 async def texts(client: httpx.AsyncClient, **params: Any) -> list[str]:

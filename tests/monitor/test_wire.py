@@ -24,7 +24,8 @@ async def test_a_long_answer_is_the_same_in_pieces(
         NewMessage(text=f"{number} {'x' * 300}", sender="u", sender_name="u", session_id="old")
         for number in range(900)
     ]
-    await memory_store.append_many("f", batch)
+    for first in range(0, len(batch), 300):
+        await memory_store.append_many("f", batch[first : first + 300])
 
     answer = await client.patch(
         f"{PATH}/messages/session/old",

@@ -35,7 +35,7 @@ def remember(secret: str | bytes | None) -> None:
     if "://" in text:
         text = _password_of(text)
     if len(text) >= _SHORTEST and not text.isspace():
-        _secrets.update({text, quote(text, safe="")})
+        _secrets.update({text, quote(text, safe="", errors="backslashreplace")})
 
 
 def look_at(where: str, text: str) -> None:
