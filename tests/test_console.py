@@ -67,6 +67,9 @@ INSTEAD: dict[str, Callable[[str], bool]] = {
     "make test-lowest": is_a_target,
     "make docs": is_a_target,
     "make lint": is_a_target,
+    "make coverage": is_a_target,
+    "make mutants": is_a_target,
+    "make audit": is_a_target,
     "langflow run": is_tested_with_langflow,
     "lfx run": is_tested_with_langflow,
 }
