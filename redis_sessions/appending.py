@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from redis_sessions.calls import Attempt, Calls
+    from redis_sessions.entries import Entry
+    from redis_sessions.ids import EntryId
     from redis_sessions.keys import FlowKeys
     from redis_sessions.models import Message, NewMessage
     from redis_sessions.reader import Reader
@@ -58,7 +60,7 @@ class Prepared(NamedTuple):
 
 
 class Appender:
-    """Appends, and forgets sessions that have expired."""
+    """Appends, moves messages to other sessions, and forgets sessions that have expired."""
 
     def __init__(
         self,
@@ -219,6 +221,35 @@ class Appender:
             address = address_of(to_uuid_text(item.alias))
             if address is not None and await self._reader.is_alive(keys, address, attempt):
                 raise _present(item.alias)
+
+    async def move(
+        self, keys: FlowKeys, session: str, entry: Entry, target: str, at: int, body: bytes, attempt: Attempt
+    ) -> EntryId:
+        """Take a message to session ``target`` and the place of a time (µs), with new content; in one step.
+
+        Raises:
+            StoreUnavailableError
+            StaleError: to be resolved and tried again; a target that has expired has been forgotten.
+        """
+        there = await self._reader.record(keys, target, attempt)
+        try:
+            return await self._scripts.move_message(
+                keys,
+                session,
+                target,
+                entry.place,
+                expected=entry.body,
+                body=body,
+                message_id=to_raw(entry.message_id),
+                timestamp_us=at,
+                new_number=there.numbers[0] if there else draw_number(keys.flow_id),
+                born=there is None,
+                attempt=attempt,
+            )
+        except StaleError as stale:
+            if stale.status == b"EXPIRED":
+                await self.forget(keys, target, Record.parse(stale.values[0]).numbers, attempt)
+            raise
 
     async def forget(
         self, keys: FlowKeys, session: str, numbers: Sequence[int], attempt: Attempt | None = None

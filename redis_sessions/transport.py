@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_sessions.clients import Cluster
 from redis_sessions.lines import TIMEOUT, Lines
-from redis_sessions.redirections import REDIRECTIONS, follow
+from redis_sessions.redirections import REDIRECTIONS, WAITING, follow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Command = tuple[Any, ...]
 """A command's name and arguments."""
 
-_WAITING = frozenset({"XREAD", "WAIT", "WAITAOF"})
+_WAITING = WAITING | {"XREAD"}
 """Commands that Redis answers when something has happened: whatever is behind them waits too."""
 
 

@@ -13,7 +13,7 @@ from redis_sessions.errors import (
     SessionNotFoundError,
     StoreUnavailableError,
 )
-from redis_sessions.ids import canonical, draw_number
+from redis_sessions.ids import canonical
 from redis_sessions.models import Message, MessageUpdate, NewMessage, RenameResult
 from redis_sessions.parts import Opened, candidates_of, no_session
 from redis_sessions.scripting import StaleError
@@ -205,25 +205,7 @@ class Writing(Opened):
                     keys, session, entry.place, expected=entry.body, body=body, attempt=attempt
                 )
             return result
-        record = await parts.reader.record(keys, target, attempt)
-        try:
-            place = await parts.scripts.move_message(
-                keys,
-                session,
-                target,
-                entry.place,
-                expected=entry.body,
-                body=body,
-                message_id=UUID(entry.message_id).bytes,
-                timestamp_us=entry.at,
-                new_number=record.numbers[0] if record else draw_number(keys.flow_id),
-                born=record is None,
-                attempt=attempt,
-            )
-        except StaleError as stale:
-            if stale.status == b"EXPIRED":
-                await parts.appender.forget(keys, target, Record.parse(stale.values[0]).numbers, attempt)
-            raise
+        place = await parts.appender.move(keys, session, entry, target, entry.at, body, attempt)
         alias = UUID(entry.message_id).bytes
         return to_message(keys, target, after._replace(raw_id=str(place).encode(), alias=alias))
 

@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from redis_sessions.body import encode
 from redis_sessions.clock import now_us, to_ms, to_us
-from redis_sessions.entries import Record, to_message
+from redis_sessions.entries import to_message
 from redis_sessions.errors import (
     BatchError,
     ConflictError,
@@ -18,7 +18,6 @@ from redis_sessions.errors import (
     MessageNotFoundError,
     RedisSessionsError,
 )
-from redis_sessions.ids import draw_number, to_raw
 from redis_sessions.limits import body_size, text_size
 from redis_sessions.models import MESSAGE_FIELDS
 from redis_sessions.scripting import StaleError
@@ -27,9 +26,7 @@ from redis_sessions.transfer.records import ImportedBuild, ImportedTransaction
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from redis_sessions.calls import Attempt
     from redis_sessions.models import Message
-    from redis_sessions.resolver import Located
     from redis_sessions.store import SessionStore
     from redis_sessions.transfer.records import ImportedMessage, Item
 
@@ -120,7 +117,10 @@ class Stored:
             body_size(body, self.settings.max_message_bytes)
             try:
                 if (session, entry.at) != (record.session_id, at):
-                    await self._move(located, record.session_id, at, body, attempt)
+                    # One step, also within a session: whatever ends this process, the message is there.
+                    await self._parts.appender.move(
+                        keys, session, entry, record.session_id, at, body, attempt
+                    )
                 elif body != entry.body:
                     await self._parts.scripts.update(
                         keys, session, entry.place, expected=entry.body, body=body, attempt=attempt
@@ -129,34 +129,6 @@ class Stored:
                 attempt.check_contention("the message")
             else:
                 return
-
-    async def _move(self, located: Located, target: str, at: int, body: bytes, attempt: Attempt) -> None:
-        """To the place of another time, in the same session or another: an entry's place is its time.
-
-        One step: whatever ends this process, the message is there.
-        """
-        keys, session, entry = located
-        there = await self._parts.reader.record(keys, target, attempt)
-        try:
-            await self._parts.scripts.move_message(
-                keys,
-                session,
-                target,
-                entry.place,
-                expected=entry.body,
-                body=body,
-                message_id=to_raw(entry.message_id),
-                timestamp_us=at,
-                new_number=there.numbers[0] if there else draw_number(keys.flow_id),
-                born=there is None,
-                attempt=attempt,
-            )
-        except StaleError as stale:
-            if stale.status == b"EXPIRED":
-                await self._parts.appender.forget(
-                    keys, target, Record.parse(stale.values[0]).numbers, attempt
-                )
-            raise
 
     async def delete_messages(self, flow_id: str, ids: Sequence[str]) -> int:
         return len(await self._store.delete_messages(ids, flow_id=flow_id))
