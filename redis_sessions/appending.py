@@ -12,7 +12,7 @@ import msgspec
 from redis_sessions import limits
 from redis_sessions.body import CorruptEntryError, decode, encode
 from redis_sessions.clock import now_us, to_us
-from redis_sessions.entries import Record
+from redis_sessions.entries import Entry, Record
 from redis_sessions.errors import (
     BatchError,
     InvalidInputError,
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from redis_sessions.calls import Attempt, Calls
-    from redis_sessions.entries import Entry
     from redis_sessions.ids import EntryId
     from redis_sessions.keys import FlowKeys
+    from redis_sessions.latest import Latest
     from redis_sessions.models import Message, NewMessage
     from redis_sessions.reader import Reader
     from redis_sessions.registry import Registry
@@ -70,6 +70,7 @@ class Appender:
         reader: Reader,
         registry: Registry,
         whereabouts: Whereabouts,
+        latest: Latest,
     ) -> None:
         self._settings = settings
         self._calls = calls
@@ -77,6 +78,7 @@ class Appender:
         self._reader = reader
         self._registry = registry
         self._whereabouts = whereabouts
+        self._latest = latest
         self._met: dict[tuple[str, str], int] = {}
 
     async def append(self, keys: FlowKeys, messages: Sequence[NewMessage], owner: str) -> list[Message]:
@@ -148,7 +150,7 @@ class Appender:
                 keys, session, item.at, item.body, owner=owner, attempt=attempt
             )
             if place is not None:
-                self._stored(keys, session, drafts, [place])
+                self._stored(keys, session, group, drafts, [place])
                 return drafts
             self._met[keys.flow_id, session] = _NOT_PLAIN
         registered = False
@@ -191,14 +193,22 @@ class Appender:
         if registered:
             await self._registry.confirm(keys.flow_id, owner, attempt)
         self._meet(keys.flow_id, session)
-        self._stored(keys, session, drafts, entries)
+        self._stored(keys, session, group, drafts, entries)
         return drafts
 
     def _stored(
-        self, keys: FlowKeys, session: str, drafts: Sequence[Message], entries: Sequence[bytes]
+        self,
+        keys: FlowKeys,
+        session: str,
+        group: Sequence[Prepared],
+        drafts: Sequence[Message],
+        entries: Sequence[bytes],
     ) -> None:
-        for draft, place in zip(drafts, entries, strict=True):
+        note = self._latest.note
+        for item, draft, place in zip(group, drafts, entries, strict=True):
             _set(draft, "raw_id", place)
+            if not item.alias:
+                note(keys, session, Entry(place, b"%d" % item.at, item.body, None))
         number = int(entries[-1].partition(b"-")[2]) & NUMBER_MASK
         self._whereabouts.note(keys.flow_id, number, session)
 

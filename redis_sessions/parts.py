@@ -18,6 +18,7 @@ from redis_sessions.hub import Hub
 from redis_sessions.ids import from_cursor
 from redis_sessions.jobs import Jobs
 from redis_sessions.keys import Keys
+from redis_sessions.latest import Latest
 from redis_sessions.models import Message
 from redis_sessions.moved import Moved
 from redis_sessions.overview import Overview
@@ -70,10 +71,13 @@ class Parts:
         self.reader = Reader(self.calls, self.transport)
         self.registry = Registry(self.keys, self.calls, self.transport, self.replication)
         whereabouts = Whereabouts()
+        self.latest = Latest()
         self.resolver = Resolver(
             self.keys, self.calls, self.transport, self.reader, self.registry, whereabouts
         )
-        self.appender = Appender(settings, self.calls, self.scripts, self.reader, self.registry, whereabouts)
+        self.appender = Appender(
+            settings, self.calls, self.scripts, self.reader, self.registry, whereabouts, self.latest
+        )
         self.history = History(self.calls, self.transport, self.reader, self.appender)
         self.overview = Overview(self.calls, self.transport, self.reader, self.history)
         self.runs = Runs(self.calls, self.transport, self.scripts, self.registry, self.reader)

@@ -167,21 +167,29 @@ class Writing(Opened):
             limits.text_size(update.text, self.settings.max_text_bytes)
         candidates = candidates_of(flow_id, flows)
         attempt = parts.calls.begin()
+        known = parts.latest.find(wanted, candidates) if update.session_id is None else None
         while True:
-            located = (await parts.resolver.find([wanted], candidates, attempt)).get(wanted)
+            located = known or (await parts.resolver.find([wanted], candidates, attempt)).get(wanted)
             if located is None:
                 msg = f"no message has the id {wanted}"
                 raise MessageNotFoundError(msg)
-            candidates = [located.keys.flow_id]
             try:
-                return await self._apply(located, update, attempt, mark_edited=mark_edited)
+                return await self._apply(
+                    located, update, attempt, mark_edited=mark_edited, certain=known is None
+                )
             except StaleError:
                 attempt.check_contention("the message")
+            if known is None:
+                candidates = [located.keys.flow_id]
+            known = None
 
     async def _apply(
-        self, located: Located, update: MessageUpdate, attempt: Any, *, mark_edited: bool
+        self, located: Located, update: MessageUpdate, attempt: Attempt, *, mark_edited: bool, certain: bool
     ) -> Message:
-        """One try at an update. Raises StaleError when what was read is not there any more."""
+        """One try at an update, of what was read just now (``certain``) or was there once.
+
+        Raises StaleError when it is not there any more, or may not be.
+        """
         parts = self._parts
         keys, session, entry = located
         try:
@@ -204,6 +212,9 @@ class Writing(Opened):
                 await parts.scripts.update(
                     keys, session, entry.place, expected=entry.body, body=body, attempt=attempt
                 )
+                parts.latest.note(keys, session, after)
+            elif not certain:
+                raise StaleError(b"UNCHANGED")  # nobody has looked
             return result
         place = await parts.appender.move(keys, session, entry, target, entry.at, body, attempt)
         alias = UUID(entry.message_id).bytes
@@ -233,8 +244,12 @@ class Writing(Opened):
         deleted: set[str] = set()
         waiting = wanted
         attempt = parts.calls.begin()
+        found = ((message_id, parts.latest.find(message_id, candidates)) for message_id in wanted)
+        known = {message_id: place for message_id, place in found if place is not None}
         while waiting:
-            located = await parts.resolver.find(waiting, candidates, attempt)
+            unknown = [message_id for message_id in waiting if message_id not in known]
+            located = await parts.resolver.find(unknown, candidates, attempt) if unknown else {}
+            located |= known
             waiting = []
             groups: dict[tuple[str, str], list[Located]] = {}
             for place in located.values():
@@ -249,10 +264,11 @@ class Writing(Opened):
                             raise
                         msg = f"{len(deleted)} messages were deleted, others may not have been: {error}"
                         raise type(error)(msg, write_may_have_happened=True) from error
-                    if gone is None:
-                        waiting += [place.entry.message_id for place in some]
-                    else:
-                        deleted |= gone
+                    ids = [place.entry.message_id for place in some]
+                    deleted |= gone or set()
+                    # To be looked for again: their session has moved, or they were only thought to be there.
+                    waiting += [one for one in ids if gone is None or (one in known and one not in gone)]
+            known = {}
             if waiting:
                 attempt.check_contention("a session of these messages")
         return [message_id for message_id in wanted if message_id in deleted]

@@ -57,6 +57,7 @@ for number in string.gmatch(ARGV[7], '%d+') do
     return { 'MOVED' }
   end
 end
+local numbers, lateness, generation = parse_record(redis.call('HGET', ids, 's' .. session))
 
 -- XDEL tells what was there: to read an entry would be to copy its body.
 local gone, labels, dropped = {}, {}, {}
@@ -81,7 +82,6 @@ for set, some in pairs(dropped) do
   in_chunks('HDEL', aliases, some)
   in_chunks('SREM', set, some)
 end
-local numbers, lateness, generation = parse_record(redis.call('HGET', ids, 's' .. session))
 local empty, owner = '', ''
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
 if last then

@@ -42,9 +42,11 @@ elseif outcome == 'LATE' then
 end
 
 local events = redis.call('XLEN', feed)
-if redis.call('HGET', ids, 'n' .. number_of(entry_id)) ~= session then
+local known = redis.call('HMGET', ids, 'n' .. number_of(entry_id), 's' .. session)
+if known[1] ~= session or not known[2] then
   return { 'MOVED' }
 end
+refuse_newer(known[2])
 local entry = redis.call('XRANGE', log, entry_id, entry_id)[1]
 if not entry then
   return { 'MISSING' }
