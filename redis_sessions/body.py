@@ -1,17 +1,29 @@
-r"""The stored form of a message: three lines of JSON text, ready to be spliced into a response.
+r"""The stored form of a message: five lines of JSON text, ready to be spliced into a response.
 
 ::
 
-    {…}
-    {"sender":…,"sender_name":…
-    ,"context_id":…,"text":…,"files":"[…]","edit":…,"duration":…,…,"session_metadata":…}
+    3:{…}
+    "<sender>"⟨,"sender_name":⟩"<sender's name>"
+    "<text>"
+    ⟨"[]","edit":false,…⟩…⟨…,"category":"message"⟩
+    …⟨,"session_metadata":⟩…
 
-Lines two and three together are the object that ``GET /api/v1/monitor/messages`` shows, in its order
-(Langflow 1.13: ``MessageResponse``), without id, flow and time, which come first there, and without the
-session id, which stands where the line breaks: a reader splices these in and never decodes JSON. JSON text
-has no raw newline, and a line break between members is white space, so the two lines are a JSON object too.
-Line one holds what that endpoint does not show: ``error``, ``run_id``, ``user_id``, fields whose stored form
-differs from the shown one, and the ``origin`` of an imported message.
+Line one has the format and what ``GET /api/v1/monitor/messages`` does not show: ``error``, ``run_id``,
+``user_id``, fields whose stored form differs from the shown one, and the ``origin`` of an imported message;
+nothing if there is nothing. The others are what that endpoint shows, in its order (Langflow 1.13:
+``MessageResponse``), cut where names would stand, between the lines and at their ends:
+
+=======  =============================================================================  ====================
+line     from, to                                                                       empty if
+=======  =============================================================================  ====================
+head     ``sender``, ``sender_name``, ``context_id`` (left out where null)              never
+text     ``text``                                                                       never
+middle   ``files``, ``edit``, ``duration``, ``properties``, ``category``                all have defaults
+end      ``content_blocks``, ``session_metadata``                                       there are none
+=======  =============================================================================  ====================
+
+⟨…⟩ is one byte that stands for this text (``layout.py``). JSON text has no raw newline, so a reader splits
+a body and splices the names and what else is missing in, and need not decode JSON.
 
 The id, flow, session and time of a message are not in its body: they are where the entry is.
 """
@@ -21,7 +33,7 @@ from __future__ import annotations
 import json
 import struct
 from binascii import hexlify
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from pydantic_core import PydanticSerializationError, to_json
@@ -30,6 +42,17 @@ from redis_sessions.clock import wire_second, wire_time
 from redis_sessions.errors import InvalidInputError
 from redis_sessions.formats import to_present
 from redis_sessions.ids import NUMBER_MASK, id_tail, to_message_id, to_uuid_text
+from redis_sessions.layout import (
+    MARK,
+    assemble,
+    expand_end,
+    expand_head,
+    expand_middle,
+    members,
+    shorten_end,
+    shorten_head,
+    shorten_middle,
+)
 from redis_sessions.models import (
     MESSAGE_FIELDS,
     Message,
@@ -47,14 +70,16 @@ if TYPE_CHECKING:
 RawEntry = tuple[bytes, bytes, bytes, bytes | None]
 """An entry id, its timestamp in µs as text, a body, and an adopted id."""
 
-_OBJECT = b'\n{"sender":'
-_SEAM = b'\n,"context_id":'
 _DEFAULT_PROPERTIES = Properties().model_dump()
 _CONTENT = tuple(name for name in MESSAGE_FIELDS if name not in {"id", "flow_id", "session_id", "timestamp"})
-
 _SHOWN_AS_STORED = frozenset(
     {"sender", "sender_name", "context_id", "text", "edit", "category", "session_metadata"}
 )
+_LINES = 5
+_MOST, _LONGEST = 1_024, 512
+"""Lines that are remembered as what they are decoded to, and their bytes."""
+
+Line = TypeVar("Line")
 
 
 class CorruptEntryError(Exception):
@@ -79,19 +104,26 @@ def encode(message: NewMessage | Message, changes: Mapping[str, Any] | None = No
     properties, properties_raw = _show_properties(message.properties)
     blocks = message.content_blocks
     shown_blocks = project_content_blocks(blocks) if blocks else blocks
-    shown = {
-        "sender": message.sender,
-        "sender_name": message.sender_name,
-        "context_id": message.context_id,
-        "text": message.text,
-        "files": json.dumps(_replace_surrogates(message.files)) if message.files else "[]",
-        "edit": message.edit,
-        "duration": message.duration,
-        "properties": properties,
-        "category": message.category,
-        "content_blocks": shown_blocks,
-        "session_metadata": message.session_metadata,
-    }
+    files, edit, duration, category = message.files, message.edit, message.duration, message.category
+    middle = end = b""
+    if (
+        properties is not _DEFAULT_PROPERTIES
+        or files
+        or edit
+        or duration is not None
+        or category != "message"
+    ):
+        fields = {
+            "files": json.dumps(_replace_surrogates(files)) if files else "[]",
+            "edit": edit,
+            "duration": duration,
+            "properties": properties,
+            "category": category,
+        }
+        middle = shorten_middle(_to_json(fields)[9:-1])
+    if shown_blocks or message.session_metadata is not None:
+        ends = {"content_blocks": shown_blocks, "session_metadata": message.session_metadata}
+        end = shorten_end(_to_json(ends)[18:-1])
     rest: dict[str, Any] = {}
     if message.error:
         rest["error"] = True
@@ -105,9 +137,22 @@ def encode(message: NewMessage | Message, changes: Mapping[str, Any] | None = No
         rest["content_blocks"] = blocks
     if origin is not None:
         rest["origin"] = origin
-    # The seam's text stands nowhere earlier: inside of a string its quotes would be escaped.
-    body = _to_json(shown).replace(_SEAM[1:], _SEAM, 1)
-    return (_to_json(rest) if rest else b"{}") + b"\n" + body
+    return b"\n".join(
+        (
+            MARK + _to_json(rest) if rest else MARK,
+            _head(message.sender, message.sender_name, message.context_id),
+            _to_json(message.text),
+            middle,
+            end,
+        )
+    )
+
+
+def _head(sender: str, name: str, context: str | None) -> bytes:
+    fields = {"sender": sender, "sender_name": name}
+    if context is not None:
+        fields["context_id"] = context
+    return shorten_head(_to_json(fields)[10:-1])
 
 
 def revise(body: bytes, message: Message, changes: Mapping[str, Any]) -> bytes:
@@ -118,13 +163,12 @@ def revise(body: bytes, message: Message, changes: Mapping[str, Any]) -> bytes:
     Raises:
         InvalidInputError: as :func:`encode`.
     """
-    if not body.startswith(b"{") or not changes.keys() <= _SHOWN_AS_STORED:  # "{": of the present format
+    if not body.startswith(MARK) or not changes.keys() <= _SHOWN_AS_STORED:
         return encode(message, changes)
-    rest, _, shown = body.partition(b"\n")
-    fields = _decode_raw(shown)
+    shown = members(body)
     for name, value in changes.items():
-        fields[name] = msgspec.Raw(_to_json(value))
-    return rest + b"\n" + _encode_raw(fields).replace(_SEAM[1:], _SEAM, 1)
+        shown[name] = msgspec.Raw(_to_json(value))
+    return assemble(body[len(MARK) : body.index(b"\n")] or b"{}", shown)
 
 
 def _show_properties(properties: Properties | StoredProperties | None) -> tuple[Any, Any]:
@@ -185,7 +229,7 @@ def _replace_surrogates(value: Any) -> Any:
 
 
 class _Rest(msgspec.Struct):
-    """Line one of a body."""
+    """What line one of a body has."""
 
     error: bool = False
     run_id: str | None = None
@@ -195,11 +239,33 @@ class _Rest(msgspec.Struct):
     origin: dict[str, Any] | None = None
 
 
-_decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_encode_raw = msgspec.json.Encoder().encode
-_decode_message = msgspec.json.Decoder(Message).decode
+class _Head(msgspec.Struct, frozen=True):
+    sender: str
+    sender_name: str
+    context_id: str | None
+
+
+class _Middle(msgspec.Struct, frozen=True):
+    files: str
+    edit: bool
+    duration: float | None
+    properties: StoredProperties
+    category: str
+
+
+class _End(msgspec.Struct, frozen=True):
+    content_blocks: list[dict[str, Any]]
+    session_metadata: dict[str, Any] | None
+
+
 _decode_rest = msgspec.json.Decoder(_Rest).decode
+_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_middle = msgspec.json.Decoder(_Middle).decode
+_decode_end = msgspec.json.Decoder(_End).decode
 _set = msgspec.structs.force_setattr
+_heads: dict[bytes, _Head] = {}
+_middles: dict[bytes, _Middle] = {}
 
 
 def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Message:
@@ -209,24 +275,60 @@ def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Me
         CorruptEntryError: it is not a body of ours.
         UnsupportedFormatError: it is one of a later version of this package.
     """
-    start = body.find(b"\n")
     try:
-        message = _decode_message(body[start + 1 :])
-        if start != 2:
-            _add_rest(message, _decode_rest(body[:start]))
-        if message.stored_files != "[]":
+        rest, head_line, text, middle_line, end_line = body.split(b"\n")
+        if rest[:2] != MARK:
+            raise ValueError
+        head = _heads.get(head_line) or _read_head(head_line)
+        middle = _middles.get(middle_line) or _read_middle(middle_line)
+        end = _decode_end(b'{"content_blocks":%b}' % expand_end(end_line)) if end_line else None
+        message = Message(  # by position: with names it takes twice as long
+            head.sender,
+            head.sender_name,
+            head.context_id,
+            _decode_text(text),
+            middle.edit,
+            middle.duration,
+            middle.category,
+            [] if end is None else end.content_blocks,
+            None if end is None else end.session_metadata,
+            middle.files,
+            middle.properties,
+            flow_id,
+            session_id,
+            False,
+            None,
+            None,
+            entry[0],
+            entry[1],
+            entry[3],
+        )
+        if len(rest) > len(MARK):
+            _add_rest(message, _decode_rest(rest[2:]))
+        if middle.files != "[]":
             _ = message.files  # shows now whether they can be converted
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         converted = to_present(body)
         if converted is not None:
             return decode(converted, flow_id=flow_id, session_id=session_id, entry=entry)
         raise CorruptEntryError(type(error).__name__) from None
-    _set(message, "flow_id", flow_id)
-    _set(message, "session_id", session_id)
-    _set(message, "raw_id", entry[0])
-    _set(message, "raw_at", entry[1])
-    _set(message, "alias", entry[3])
     return message
+
+
+def _read_head(line: bytes) -> _Head:
+    return _remember(_heads, line, _decode_head(b'{"sender":%b}' % expand_head(line)))
+
+
+def _read_middle(line: bytes) -> _Middle:
+    return _remember(_middles, line, _decode_middle(b'{"files":%b}' % expand_middle(line)))
+
+
+def _remember(known: dict[bytes, Line], line: bytes, found: Line) -> Line:
+    if len(line) <= _LONGEST:
+        if len(known) >= _MOST:
+            known.clear()
+        known[line] = found
+    return found
 
 
 def _add_rest(message: Message, rest: _Rest) -> None:
@@ -242,21 +344,28 @@ def _add_rest(message: Message, rest: _Rest) -> None:
 
 
 def splice(flow_id: str, session_id: str, entries: Sequence[RawEntry]) -> list[bytes | None]:
-    """Messages as ``GET /monitor/messages`` shows them, without decoding JSON; None for a corrupt one."""
+    """Messages as ``GET /monitor/messages`` shows them, without decoding them; None for a corrupt one."""
     before_time = b'","flow_id":' + to_json(flow_id) + b',"timestamp":"'
-    seam = _session_seam(session_id)
+    session = b',"session_id":' + to_json(session_id)
+    heads: dict[bytes, bytes] = {}
     spliced: list[bytes | None] = []
     for raw_id, at, body, alias in entries:
-        start = body.find(_OBJECT) + 2
-        head, cut, tail = body[start:].partition(_SEAM)
-        if start == 1 or not cut:
+        lines = body.split(b"\n")
+        if len(lines) != _LINES or lines[0][:2] != MARK:
             converted = to_present(body)
             spliced += splice(flow_id, session_id, [(raw_id, at, converted, alias)]) if converted else [None]
             continue
         us, _, seq = raw_id.partition(b"-")
         uuid = to_message_id(int(us), int(seq)) if alias is None else to_uuid_text(alias)
         moment = wire_time(int(at)).encode()
-        spliced.append(b"".join((b'{"id":"', uuid.encode(), before_time, moment, b'",', head, seam, tail)))
+        try:
+            head = heads.get(lines[1]) or heads.setdefault(lines[1], _wire_head(lines[1], session))
+            middle = _wire_middle(lines[3])
+        except (ValueError, RecursionError):
+            spliced.append(None)
+            continue
+        shown = (head, lines[2], middle, expand_end(lines[4]), b"}")
+        spliced.append(b"".join((b'{"id":"', uuid.encode(), before_time, moment, b'",', *shown)))
     return spliced
 
 
@@ -265,14 +374,16 @@ def splice_page(
 ) -> list[bytes] | None:
     """:func:`splice` for stream entries as Redis sends them, all of them plain; in reverse order.
 
-    None when any is not: late, adopted, foreign, corrupt, before 2001, or months away from another. The
-    hottest loop of the package: what can be done once, or for all entries at once, is.
+    None when any is not: late, adopted, foreign, corrupt, of an older format, before 2001, or months away
+    from another. The hottest loop of the package: what can be done once, or for all entries at once, is.
     """
     if not page:
         return []
     before_time = b'","flow_id":' + to_json(flow_id) + b',"timestamp":"'
     session = b',"session_id":' + to_json(session_id)
     seconds: dict[bytes, bytes] = {}
+    heads: dict[bytes, bytes] = {}
+    middles: dict[bytes, bytes] = {}
     last_seq, tail = b"", b""
     spliced: list[bytes] = []
     add, join = spliced.append, b"".join
@@ -296,9 +407,15 @@ def splice_page(
             second = seconds.get(raw_id[:10])
             if second is None:
                 second = seconds[raw_id[:10]] = wire_second(int(raw_id[:10])).encode()
-            _, head, shown = body.split(b"\n", 2)
-            if head[:10] != b'{"sender":' or name != b"b":
+            first, head, text, middle, end = body.split(b"\n")
+            if first[:2] != MARK or name != b"b":
                 return None
+            shown_head = heads.get(head)
+            if shown_head is None:
+                shown_head = heads[head] = b' UTC",' + _wire_head(head, session)
+            shown_middle = middles.get(middle)
+            if shown_middle is None:
+                shown_middle = middles[middle] = _wire_middle(middle)
             add(
                 join(
                     (
@@ -307,21 +424,36 @@ def splice_page(
                         tail,
                         second,
                         raw_id[10:16],
-                        b' UTC",',
-                        head[1:],
-                        session,
-                        shown,
+                        shown_head,
+                        text,
+                        shown_middle,
+                        expand_end(end) + b"}" if end else _NO_END,
                     )
                 )
             )
             at += 20
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return spliced
 
 
-def _session_seam(session_id: str) -> bytes:
-    return b',"session_id":' + to_json(session_id) + _SEAM[1:]
+_NO_END = expand_end(b"") + b"}"
+
+
+def _wire_head(line: bytes, session: bytes) -> bytes:
+    """From the sender to the text's name, with the session where it is shown. Raises ValueError."""
+    if line not in _heads:
+        _read_head(line)
+    long = expand_head(line)
+    cut = long.index(b',"context_id":')
+    return b'"sender":%b%b%b,"text":' % (long[:cut], session, long[cut:])
+
+
+def _wire_middle(line: bytes) -> bytes:
+    """From the name of the files to that of the content blocks. Raises ValueError."""
+    if line not in _middles:
+        _read_middle(line)
+    return b',"files":%b,"content_blocks":' % expand_middle(line)
 
 
 def join(messages: Iterable[bytes]) -> bytes:

@@ -4,13 +4,14 @@
 format  bodies
 ======  ==============================================================================
 1       members of the shown object; more of them; an object with the rest (0.1 previews)
-2       an object with the rest; the shown object in two lines (``body.py``)
+2       an object with the rest; the shown object in two lines (previews of 1.0)
+3       five lines, shortened (``body.py``)
 ======  ==============================================================================
 
 Where a version is kept, so that no call has to ask for it:
 
-- A **body** says it by its first byte: ``{`` is format 2, ``"`` format 1. A body of a later format begins
-  with its number and a colon. Both formats may be in one session: what is written is always of the latest.
+- A **body** says it by how it begins: with its number and a colon, in format 2 with ``{``, in format 1 with
+  ``"``. All may be in one session: what is written is always of the latest.
 - A **record** has three parts. A later format whose keys differ adds a fourth, and scripts and readers of
   this version refuse it.
 - ``rs:format`` is the latest format that may be in the store, read when a store is opened; absent: this one,
@@ -26,13 +27,14 @@ from typing import TYPE_CHECKING
 from redis.exceptions import NoPermissionError
 
 from redis_sessions.errors import AuthenticationError, UnsupportedFormatError
+from redis_sessions.layout import MARK, from_object
 
 if TYPE_CHECKING:
     from redis_sessions.calls import Calls
     from redis_sessions.keys import Keys
     from redis_sessions.transport import Transport
 
-FORMAT = 2
+FORMAT = 3
 """The format that is written."""
 _NUMBERED = re.compile(rb"[0-9]{1,3}:")
 NEWER_IN_SCRIPT = "NEWER_FORMAT"
@@ -48,7 +50,7 @@ def newer_format(what: str) -> UnsupportedFormatError:
 
 
 def to_present(body: bytes) -> bytes | None:
-    """A body of an older format in the present one; None when it is of no format.
+    """A body of an older format in the present one; None when it is of no format, or of the present one.
 
     Raises:
         UnsupportedFormatError: it is of a later format.
@@ -56,8 +58,11 @@ def to_present(body: bytes) -> bytes | None:
     if body.startswith(b'"sender":'):
         head, cut, tail = body.partition(b"\n")
         shown, second, rest = tail.partition(b"\n")
-        return b"%b\n{%b\n,%b}" % (rest, head, shown) if cut and second else None
-    if _NUMBERED.match(body):
+        return from_object(rest, b"{%b,%b}" % (head, shown)) if cut and second else None
+    if body.startswith(b"{"):
+        rest, _, shown = body.partition(b"\n")
+        return from_object(rest, shown)
+    if _NUMBERED.match(body) and not body.startswith(MARK):
         raise newer_format("a message")
     return None
 

@@ -6,6 +6,7 @@ two reads is never taken for broken. All may be repeated, and come late, without
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import NoScriptError
@@ -15,7 +16,7 @@ from redis_sessions.ids import EntryId, flow_hash
 from redis_sessions.scripting import Runner, source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis_sessions.calls import Calls
     from redis_sessions.keys import FlowKeys
@@ -126,14 +127,27 @@ class MendScripts(Runner):
         return (await self._all("mend_adopted", [call]))[0]
 
     async def convert_session(
-        self, keys: FlowKeys, session: str, record: bytes, place: bytes, count: int, *, convert: bool
+        self,
+        keys: FlowKeys,
+        session: str,
+        record: bytes,
+        place: bytes,
+        upto: bytes,
+        bodies: Mapping[bytes, bytes],
     ) -> Answer:
-        """A step of a session's conversion: MORE, LOOKED or CONVERTED (place, count), CHANGED, MISSING."""
+        """A step of a session's conversion: MORE (place, record), CONVERTED, CHANGED, MISSING."""
+        pairs = chain.from_iterable(bodies.items())
         call = Call(
-            (keys.log(session), keys.edits(session), keys.ids, keys.converted(session)),
-            (session, record, place, count, _flag(convert)),
+            (keys.log(session), keys.ids, keys.converted(session)), (session, record, place, upto, *pairs)
         )
         return (await self._all("convert_session", [call]))[0]
+
+    async def convert_edits(
+        self, keys: FlowKeys, session: str, contents: Sequence[tuple[bytes, bytes, bytes]]
+    ) -> Answer:
+        """Changed contents (entry id, as read, in the present format): CONVERTED (count)."""
+        call = Call((keys.edits(session),), tuple(chain.from_iterable(contents)))
+        return (await self._all("convert_edits", [call]))[0]
 
     async def set_aside(self, key: bytes, aside: bytes, kind: str) -> Answer:
         """Give a key that is not of its ``kind`` another name: ASIDE, FINE, TAKEN."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis_sessions.doctor.ward import Ward
-from redis_sessions.errors import ContentionError
-from redis_sessions.formats import FORMAT, check_format
+from redis_sessions.entries import Record
+from redis_sessions.errors import ContentionError, WrongTypeError
+from redis_sessions.formats import FORMAT, check_format, to_present
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 _COUNT = 500
 """Entries of a step: about 5 ms of the server's time."""
+_BYTES = 1024 * 1024
+"""Bytes of bodies after which a step takes no further one."""
 _TRIES = 5
 
 
@@ -87,21 +91,64 @@ async def migrate(
 
 async def _walk(ward: Ward, keys: FlowKeys, session: str, *, convert: bool) -> int:
     """How many messages of a session are, or were, of an older format."""
-    count = _COUNT
     for turn in range(_TRIES):
-        if turn == _TRIES - 1:  # it changes all the time, as one that is trimmed does: in one step
-            [length] = await ward.read([(keys.ids, ("XLEN", keys.log(session)))])
-            count = int(length) + _COUNT
-        old, place, record = 0, b"", b""
-        while True:
-            answer = await ward.scripts.convert_session(keys, session, record, place, count, convert=convert)
-            if answer.status == b"MISSING":
-                return 0
-            if answer.status == b"CHANGED":
-                break
-            old += int(answer.values[1])
-            if answer.status != b"MORE":
-                return old
-            place, record = answer.values[0], record or answer.values[2]
+        # One that changes all the time, as one that is trimmed does: in one step.
+        old = await _walk_log(ward, keys, session, convert=convert, whole=turn == _TRIES - 1)
+        if old is not None:
+            return old + await _walk_edits(ward, keys, session, convert=convert)
     msg = f"session {session!r} of flow {keys.flow_id!r} kept changing; run it again"
     raise ContentionError(msg)
+
+
+async def _walk_log(ward: Ward, keys: FlowKeys, session: str, *, convert: bool, whole: bool) -> int | None:
+    """The old ones among the entries of a log; None when the session changed meanwhile."""
+    log = keys.log(session)
+    [known] = await ward.read([(keys.ids, ("HGET", keys.ids, b"s" + session.encode()))])
+    with contextlib.suppress(WrongTypeError):  # doctor's concern
+        Record.parse(known or b"")  # of a later format it is not touched
+    old, place, record = 0, b"", b""
+    while True:
+        start = b"(" + place if place else b"-"
+        limit = () if whole else ("COUNT", _COUNT)
+        [page] = await ward.read([(keys.ids, ("XRANGE", log, start, b"+", *limit))])
+        entries = [(entry, dict(zip(fields[::2], fields[1::2], strict=True))) for entry, fields in page or ()]
+        some = entries if whole else entries[: _fitting([values.get(b"b", b"") for _, values in entries])]
+        made = ((entry, to_present(values.get(b"b", b""))) for entry, values in some)
+        bodies = {entry: body for entry, body in made if body is not None}
+        old += len(bodies)
+        is_last = whole or (len(entries) < _COUNT and len(some) == len(entries))
+        upto = b"+" if is_last else some[-1][0]
+        if convert:
+            answer = await ward.scripts.convert_session(keys, session, record, place, upto, bodies)
+            if answer.status == b"CHANGED":
+                return None
+            if answer.status != b"MORE":
+                return 0 if answer.status == b"MISSING" else old
+            record = record or answer.values[1]
+        elif is_last:
+            return old
+        place = upto
+
+
+async def _walk_edits(ward: Ward, keys: FlowKeys, session: str, *, convert: bool) -> int:
+    """The old ones among a session's changed contents."""
+    seen: set[bytes] = set()
+    async for page in ward.members("HSCAN", keys.edits(session)):
+        made = ((entry, body, to_present(body)) for entry, body in page)
+        contents = [(entry, body, present) for entry, body, present in made if present is not None]
+        seen.update(entry for entry, _, _ in contents)
+        while convert and contents:
+            count = _fitting([body for _, body, _ in contents])
+            await ward.scripts.convert_edits(keys, session, contents[:count])
+            contents = contents[count:]
+    return len(seen)
+
+
+def _fitting(bodies: list[bytes]) -> int:
+    """How many of them make a step: one at least, whatever its size."""
+    size = 0
+    for count, body in enumerate(bodies):
+        size += len(body)
+        if count and size > _BYTES:
+            return count
+    return len(bodies)

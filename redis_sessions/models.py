@@ -164,7 +164,7 @@ class StoredProperties(msgspec.Struct, frozen=True):
     build_duration: float | None
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, dict=True, repr_omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, dict=True, repr_omit_defaults=True):
     """A stored message; immutable.
 
     Messages are ordered by (``timestamp``, place in the session). ``cursor`` names that place and

@@ -32,6 +32,7 @@ NAMES = (
     "add_transaction",
     "append",
     "append_known",
+    "convert_edits",
     "convert_session",
     "delete_builds",
     "delete_job_builds",

@@ -150,12 +150,26 @@ def test_a_page_with_anything_unusual_is_not_spliced_at_once(raw: list[Any]) -> 
 
 
 @given(messages)
-def test_a_body_is_three_lines(message: NewMessage) -> None:
-    lines = encode(message).split(b"\n")
+def test_a_body_is_five_lines(message: NewMessage) -> None:
+    first, _, text, _, _ = encode(message).split(b"\n")
 
-    assert len(lines) == 3
-    assert isinstance(json.loads(lines[0]), dict)
-    assert isinstance(json.loads(lines[1] + lines[2]), dict)
+    assert first[:2] == b"3:"
+    assert first[2:] == b"" or isinstance(json.loads(first[2:]), dict)
+    assert json.loads(text) == message.text
+
+
+def test_what_messages_have_in_common_is_not_stored() -> None:
+    plain = NewMessage(text="hello", sender="User", sender_name="Ann")
+    agents = NewMessage(
+        text="hello",
+        sender="Machine",
+        sender_name="AI",
+        properties={"source": {"id": "a", "display_name": "b", "source": "c"}, "icon": "Bot"},  # type: ignore[arg-type]
+        session_metadata={"graph_run_id": "x"},
+    )
+
+    assert encode(plain) == b'3:\n"User"\x01"Ann"\n"hello"\n\n'
+    assert encode(agents) == (b'3:\n"Machine"\x01"AI"\n"hello"\n\x03"a"\x0c"b"\x0e"c"\x0f"Bot"\x07\n\x15"x"}')
 
 
 @pytest.mark.parametrize(

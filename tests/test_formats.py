@@ -17,6 +17,7 @@ import pytest
 from redis_sessions import MessageUpdate, SessionStore, UnsupportedFormatError
 from redis_sessions.doctor.ward import Ward
 from redis_sessions.formats import FORMAT, to_present
+from redis_sessions.layout import members
 from redis_sessions.migration import migrate
 from tests.support.talk import FLOW, dump, keys_of, nothing_changes, say, texts
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FORMATS = range(1, FORMAT + 1)
+PRESENT = b"%d:" % FORMAT
 ADOPTED = "7d0a3f7e-9f5d-4d2b-8f5a-0123456789ab"
 
 
@@ -54,8 +56,9 @@ async def bodies(store: SessionStore, keys: FlowKeys, session: str) -> list[byte
 
 def aged(body: bytes) -> bytes:
     """A body as format 1 had it."""
-    rest, head, shown = body.split(b"\n")
-    return b"\n".join((head[1:], shown[1:-1], rest))
+    rest = body[2 : body.index(b"\n")] or b"{}"
+    shown = [b'"%b":%b' % (name.encode(), bytes(value)) for name, value in members(body).items()]
+    return b"\n".join((b",".join(shown[:2]), b",".join(shown[2:]), rest))
 
 
 async def age(store: SessionStore, session: str = "chat") -> None:
@@ -87,15 +90,16 @@ async def test_a_format_is_read(store: SessionStore, number: int) -> None:
     assert store.counters.corrupt_entries == 0
 
 
-async def test_a_change_converts_a_message(store: SessionStore) -> None:
-    await load(store, 1)
+@pytest.mark.parametrize("number", FORMATS[:-1])
+async def test_a_change_converts_a_message(store: SessionStore, number: int) -> None:
+    await load(store, number)
     before = await store.history(FLOW, "chat")
 
     changed = await store.update(before[1].id, MessageUpdate(text="new"), flow_id=FLOW)
 
     assert changed.text == "new"
-    [new] = [body for body in await bodies(store, keys_of(store), "chat") if b'"text":"new"' in body]
-    assert new.startswith(b"{")
+    [new] = [body for body in await bodies(store, keys_of(store), "chat") if b'"new"' in body]
+    assert new.startswith(PRESENT)
     await say(store, "one more")
     said = [message.text for message in before]
     assert await texts(store) == [said[0], "new", *said[2:], "one more"]
@@ -124,7 +128,9 @@ async def test_a_store_is_migrated(store: SessionStore, backend: Backend, number
         for session, messages in sessions.items():
             found = await store.history(flow, session, limit=1000)
             assert [message.model_dump(mode="json") for message in found] == messages
-            assert {body[:1] for body in await bodies(store, store._parts.keys.flow(flow), session)} == {b"{"}
+            assert {body[:2] for body in await bodies(store, store._parts.keys.flow(flow), session)} == {
+                PRESENT
+            }
     if backend.kind != "memory":
         assert 0 < await raw.pttl(keys.log("chat")) <= 100_000
         assert await raw.pttl(keys.log("other")) == -1
@@ -158,7 +164,7 @@ async def test_a_migration_while_others_write_loses_nothing(
 
     assert done.old_messages >= 300 - len(written)
     assert await texts(store, limit=1000) == [f"old {number}" for number in range(300)] + written
-    assert {body[:1] for body in await bodies(store, keys_of(store), "chat")} == {b"{"}
+    assert {body[:2] for body in await bodies(store, keys_of(store), "chat")} == {PRESENT}
 
 
 @pytest.mark.backends("valkey")
@@ -182,7 +188,7 @@ async def test_a_session_that_is_trimmed_all_the_time_is_migrated_too(
             await migrate(store)
         finally:
             over.set()
-    assert {body[:1] for body in await bodies(store, keys_of(store), "chat")} == {b"{"}
+    assert {body[:2] for body in await bodies(store, keys_of(store), "chat")} == {PRESENT}
     assert len(await texts(store)) == 40
 
 
@@ -191,14 +197,13 @@ async def test_a_message_that_is_deleted_during_a_conversion_stays_deleted(store
     messages = [await say(store, f"old {number}") for number in range(20)]
     await age(store)
     keys, scripts = keys_of(store), Ward(store._parts, mend=False, settle=0).scripts
-    first = await scripts.convert_session(keys, "chat", b"", b"", 10, convert=True)
+    upto = str(messages[9].entry).encode()
+    first = await scripts.convert_session(keys, "chat", b"", b"", upto, {})
     assert first.status == b"MORE"
     await store.delete_messages([messages[3].id], flow_id=FLOW)
 
-    place, _, record = first.values
-    assert (
-        await scripts.convert_session(keys, "chat", record, place, 100, convert=True)
-    ).status == b"CHANGED"
+    place, record = first.values
+    assert (await scripts.convert_session(keys, "chat", record, place, b"+", {})).status == b"CHANGED"
     await migrate(store)
 
     assert await texts(store) == [f"old {number}" for number in range(20) if number != 3]

@@ -20,6 +20,7 @@ _READS = (
 )
 _WRITES = "INCRBY PEXPIRE SADD SET SREM"
 _OF_TOOLS = {
+    "convert_edits",
     "convert_session",
     "mend_adopted",
     "mend_alias",

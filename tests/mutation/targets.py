@@ -33,6 +33,7 @@ LUA = {
     "add_transaction": f"monitor/runs jobs / {_RETRIED}",
     "append": f"append trim ttl events flows / moved rename update bad_input {_RETRIED}",
     "append_known": f"groups append / {_RETRIED} bad_input",
+    "convert_edits": "formats",
     "convert_session": "formats",
     "delete_builds": f"jobs monitor/runs / {_RETRIED}",
     "delete_job_builds": f"jobs monitor/runs / {_RETRIED}",
