@@ -4,7 +4,7 @@
 format  bodies
 ======  ==============================================================================
 1       members of the shown object; more of them; an object with the rest (0.1 previews)
-2       an object with the rest; the shown object in two lines (previews of 1.0)
+2       an object with the rest; the shown object in two lines (0.1 previews)
 3       five lines, shortened (``body.py``)
 ======  ==============================================================================
 

@@ -45,13 +45,19 @@ OPERATIONS: dict[str, Callable[[SessionStore, Message], Awaitable[object]]] = {
     "get, with the flow": lambda store, message: store.get(message.id, flow_id=FLOW),
     "get": lambda store, message: store.get(message.id),
     "get, of a session not met lately": lambda store, message: store.get(message.id),
-    "update, with the flow": lambda store, message: store.update(
+    "update, of a message last written here": lambda store, message: store.update(
+        message.id, MessageUpdate(text="new"), flow_id=FLOW
+    ),
+    "update, of a session not met lately": lambda store, message: store.update(
         message.id, MessageUpdate(text="new"), flow_id=FLOW
     ),
     "update, to another session": lambda store, message: store.update(
         message.id, MessageUpdate(session_id="other"), flow_id=FLOW
     ),
-    "delete_messages, with the flow": lambda store, message: store.delete_messages(
+    "delete_messages, last written here": lambda store, message: store.delete_messages(
+        [message.id], flow_id=FLOW
+    ),
+    "delete_messages, of a session not met lately": lambda store, message: store.delete_messages(
         [message.id], flow_id=FLOW
     ),
     "delete_session": lambda store, _: store.delete_session(FLOW, "chat"),

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 @pytest.mark.backends("valkey", "memory")
 def test_migrate_counts_converts_and_has_nothing_left(cli: Cli, in_store: Callable[..., object]) -> None:
     in_store(lambda store: load(store, 1))
-    assert "Of an older format than 2: 12 messages in 3 of 3 sessions" in cli("migrate", "--dry-run").out
-    assert "Converted to format 2: 12 messages in 3 of 3 sessions." in cli("migrate").out
+    assert "Of an older format than 3: 12 messages in 3 of 3 sessions" in cli("migrate", "--dry-run").out
+    assert "Converted to format 3: 12 messages in 3 of 3 sessions." in cli("migrate").out
     assert cli("migrate", "--json").json == {
-        "format": 2,
-        "stored": 2,
+        "format": 3,
+        "stored": 3,
         "sessions": 3,
         "old_sessions": 0,
         "old_messages": 0,
@@ -30,7 +30,7 @@ def test_migrate_counts_converts_and_has_nothing_left(cli: Cli, in_store: Callab
 
 @pytest.mark.backends("valkey")
 def test_a_later_format_is_an_error_that_says_what_to_do(cli: Cli, backend: Backend) -> None:
-    backend.redis.set(f"{backend.prefix}:format", 3)
+    backend.redis.set(f"{backend.prefix}:format", 4)
     outcome = cli("sessions")
     assert outcome.code == 2
     assert "upgrade redis-sessions here" in outcome.err
