@@ -380,16 +380,14 @@ def splice_page(
     if not page:
         return []
     before_time = b'","flow_id":' + to_json(flow_id) + b',"timestamp":"'
-    session = b',"session_id":' + to_json(session_id)
+    heads = _Heads(b',"session_id":' + to_json(session_id))
+    closings = _Closings()
     seconds: dict[bytes, bytes] = {}
-    heads: dict[bytes, bytes] = {}
-    middles: dict[bytes, bytes] = {}
-    last_seq, tail = b"", b""
+    last_seq = tail = b""
     spliced: list[bytes] = []
     add, join = spliced.append, b"".join
-    entries = page[::-1]
     try:
-        times = [int(entry[0][:16]) for entry in entries]
+        times = [int(entry[0][:16]) for entry in reversed(page)]
         if times[0] >> 44 != times[-1] >> 44:
             return None
         # The first three groups of each id, version included; the first 16 bits are the same in all.
@@ -397,47 +395,45 @@ def splice_page(
         digits = hexlify(struct.pack(f">{len(halves)}Q", *halves), "-", 2)
         opening = b'{"id":"' + digits[:4]
         at = 5
-        for raw_id, (name, body) in entries:
+        for raw_id, (name, body) in reversed(page):
+            first, head, text, middle, end = body.split(b"\n")
+            if (first != MARK and first[:2] != MARK) or name != b"b":
+                return None
             dashed_seq = raw_id[16:]
             if dashed_seq != last_seq:
                 seq = int(dashed_seq[1:])
                 if dashed_seq[:1] != b"-" or seq & NUMBER_MASK not in numbers:
                     return None
                 last_seq, tail = dashed_seq, id_tail(seq).encode() + before_time
+                seconds.clear()
             second = seconds.get(raw_id[:10])
             if second is None:
-                second = seconds[raw_id[:10]] = wire_second(int(raw_id[:10])).encode()
-            first, head, text, middle, end = body.split(b"\n")
-            if first[:2] != MARK or name != b"b":
-                return None
-            shown_head = heads.get(head)
-            if shown_head is None:
-                shown_head = heads[head] = b' UTC",' + _wire_head(head, session)
-            shown_middle = middles.get(middle)
-            if shown_middle is None:
-                shown_middle = middles[middle] = _wire_middle(middle)
-            add(
-                join(
-                    (
-                        opening,
-                        digits[at : at + 14],
-                        tail,
-                        second,
-                        raw_id[10:16],
-                        shown_head,
-                        text,
-                        shown_middle,
-                        expand_end(end) + b"}" if end else _NO_END,
-                    )
-                )
-            )
+                second = seconds[raw_id[:10]] = tail + wire_second(int(raw_id[:10])).encode()
+            closing = closings[middle] if not end else _wire_middle(middle) + expand_end(end) + b"}"
+            add(join((opening, digits[at : at + 14], second, raw_id[10:16], heads[head], text, closing)))
             at += 20
     except (ValueError, RecursionError):
         return None
     return spliced
 
 
-_NO_END = expand_end(b"") + b"}"
+class _Heads(dict[bytes, bytes]):
+    """What is shown of the heads of a session, from the end of the time on."""
+
+    def __init__(self, session: bytes) -> None:
+        self._session = session
+
+    def __missing__(self, line: bytes) -> bytes:
+        shown = self[line] = b' UTC",' + _wire_head(line, self._session)
+        return shown
+
+
+class _Closings(dict[bytes, bytes]):
+    """What is shown behind the text, where there is nothing at the end."""
+
+    def __missing__(self, line: bytes) -> bytes:
+        shown = self[line] = _wire_middle(line) + expand_end(b"") + b"}"
+        return shown
 
 
 def _wire_head(line: bytes, session: bytes) -> bytes:

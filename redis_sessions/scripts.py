@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 from redis_sessions.errors import MergeTooLargeError, WrongTypeError
@@ -36,6 +37,9 @@ MAX_ENTRIES = 500
 _ADOPTED_AT_ONCE = 1_000
 _TURN = 0.1
 """Seconds, at the most, until a merge looks whether another one is over."""
+_EXTEND = 5.0
+"""Seconds after which the time to live of a feed is set again."""
+_MOST_EXTENDED = 8_192
 _FOR_A_STEP = 0.2
 """Seconds: a step that the deadline cuts off would leave open whether it was the last."""
 
@@ -47,6 +51,7 @@ class Scripts(FlowScripts):
         super().__init__(calls, transport, replication, limits)
         self._groups = Groups(self._append_group)
         self._plain = not (limits.ttl_ms or limits.max_messages or replication.waits)
+        self._extended: dict[str, float] = {}
 
     async def append(
         self,
@@ -138,15 +143,29 @@ class Scripts(FlowScripts):
             tail += (item.session.encode(), item.token, item.at, item.body)
         if not items:
             return []
+        now, flow = time.monotonic(), keys.flow_id
+        lately = now - self._extended.get(flow, -_EXTEND) < _EXTEND
         status, answer = await self._eval(
             "append_known",
             (keys.ids, keys.sessions, keys.feed, *logs),
-            (arrival, owner, limits.max_ahead_us, limits.max_events, limits.feed_ttl_ms, *tail),
+            (
+                arrival,
+                owner,
+                limits.max_ahead_us,
+                limits.max_events,
+                0 if lately else limits.feed_ttl_ms,
+                *tail,
+            ),
         )
         if status == b"LATE":
             self._arrivals.note(keys.ids, int(answer))
             return [b""] * len(items)
-        return answer.split(b",")
+        stored: list[bytes] = answer.split(b",")
+        if not lately and any(stored):
+            if len(self._extended) >= _MOST_EXTENDED:
+                self._extended.clear()
+            self._extended[flow] = now
+        return stored
 
     async def update(
         self, keys: FlowKeys, session: str, entry: EntryId, *, expected: bytes, body: bytes, attempt: Attempt

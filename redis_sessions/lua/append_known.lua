@@ -14,7 +14,7 @@
     2  owner         bytes   who the flow must belong to; empty: anyone
     3  max_ahead_us  int     how far ahead of TIME a message may be
     4  max_events    int     length of the feed
-    5  feed_ttl_ms   int     time to live of the feed
+    5  feed_ttl_ms   int     time to live of the feed; 0: it was set lately
     6… messages      4 each  session id; token of its call; timestamp in µs; body
 
   Returns  {status, …}
@@ -49,12 +49,9 @@ for k = 4, #KEYS do
   local record, i = known[k - 1], 4 * k - 10
   local number = plain and record and string.match(record, '^(%d+)[%d,]*|%d+|%d+$')
   if number and tonumber(ARGV[i + 2]) <= latest_us then
-    local length = redis.pcall('XLEN', KEYS[k])
-    if type(length) == 'number' and length > 0 then
-      numbers[k] = number
-      scores[#scores + 1] = ARGV[i + 2]
-      scores[#scores + 1] = ARGV[i]
-    end
+    numbers[k] = number
+    scores[#scores + 1] = ARGV[i + 2]
+    scores[#scores + 1] = ARGV[i]
   end
 end
 if #scores > 0 then
@@ -66,8 +63,8 @@ for k = 4, #KEYS do
   local id, i = '', 4 * k - 10
   if numbers[k] then
     id = ARGV[i + 2] .. '-' .. numbers[k]
-    -- Refused when the log's clock is not before the message's time.
-    if type(redis.pcall('XADD', KEYS[k], id, 'b', ARGV[i + 3])) == 'string' then
+    -- Refused when there is no log, it is no stream, or its clock is not before the message's time.
+    if type(redis.pcall('XADD', KEYS[k], 'NOMKSTREAM', id, 'b', ARGV[i + 3])) == 'string' then
       local session, token = ARGV[i], ARGV[i + 1]
       redis.call('XADD', feed, 'MAXLEN', '~', ARGV[4], '*', 't', token, 'e', 'append', 's', session, 'i', id)
       stored = true
@@ -77,7 +74,7 @@ for k = 4, #KEYS do
   end
   added[#added + 1] = id
 end
-if stored then
+if stored and ARGV[5] ~= '0' then
   redis.call('PEXPIRE', feed, ARGV[5])
 end
 return { 'APPENDED', table.concat(added, ',') }
