@@ -67,10 +67,10 @@ def main() -> int:
         return _TOO_NOISY
     console.print(", ".join(f"{name} {value}" for name, value in results.about.items()))
     console.print(f"noise: {results.noise}")
+    if arguments.json:
+        results.save(arguments.json)  # before anything else can fail
     report.show(results, console)
     console.print(f"took {results.seconds:,.0f} s, of {plan.seconds:,.0f} at most")
-    if arguments.json:
-        results.save(arguments.json)
     if arguments.charts:
         for path in charts.draw(results, arguments.charts):
             console.print(f"wrote {path}")

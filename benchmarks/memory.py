@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,9 +70,13 @@ def _used(server: redis.Redis | None, worker: Worker) -> float | None:
         return used_memory(server)
     if worker.entry.server == "sqlite":
         database = Path(worker.url.removeprefix("sqlite:///"))
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            connection.execute("VACUUM")  # pages of what was deleted would hide what is stored
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return float(sum(file.stat().st_size for file in database.parent.glob(f"{database.name}*")))
     if worker.entry.server == "postgresql":
-        with psycopg.connect(worker.url) as connection:
+        with psycopg.connect(worker.url, autocommit=True) as connection:
+            connection.execute("VACUUM FULL")
             row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
             return None if row is None else float(row[0])
     return None

@@ -107,7 +107,7 @@ def _rates(results: Results) -> Iterator[str]:
 def _memory(results: Results) -> Iterator[str]:
     for length, sizes in results.memory.items():
         for name, size in sizes.items():
-            if name in _OWN or OURS.name not in sizes:
+            if name in _OWN or OURS.name not in sizes or size <= 0:
                 continue
             ratio, most = sizes[OURS.name] / size, _most(length)
             if ratio > most:
