@@ -129,6 +129,15 @@ class Appender:
             raise BatchError(msg, stored=in_order, failed=failed)
         return in_order
 
+    async def append_plain(self, keys: FlowKeys, body: bytes, draft: Message, owner: str) -> Message:
+        """Store one message, said now, that :class:`~redis_sessions.drafts.Drafts` made."""
+        settings, session = self._settings, draft.session_id
+        limits.text_size(draft.text, settings.max_text_bytes)
+        at = now_us()
+        item = Prepared(at, b"", limits.body_size(body, settings.max_message_bytes))
+        _set(draft, "raw_at", b"%d" % at)
+        return (await self._append_drafts(keys, session, [item], [draft], owner))[0]
+
     def _prepare(self, message: NewMessage) -> Prepared:
         limits.text_size(message.text, self._settings.max_text_bytes)
         at = now_us() if message.timestamp is None else to_us(message.timestamp)
@@ -141,10 +150,15 @@ class Appender:
     ) -> list[Message]:
         # Decoded before it is sent: what cannot be read back is not stored.
         drafts = [_readable(keys, session, item) for item in group]
+        return await self._append_drafts(keys, session, group, drafts, owner)
+
+    async def _append_drafts(
+        self, keys: FlowKeys, session: str, group: Sequence[Prepared], drafts: list[Message], owner: str
+    ) -> list[Message]:
         attempt = self._calls.begin()
-        if any(item.alias for item in group):
+        if len(group) > 1 or group[0].alias:
             await self._refuse_present(keys, group, attempt)
-        elif len(group) == 1 and not self._met.get((keys.flow_id, session), 1):
+        elif not self._met.get((keys.flow_id, session), 1):
             [item] = group
             place = await self._scripts.append_known(
                 keys, session, item.at, item.body, owner=owner, attempt=attempt

@@ -245,7 +245,9 @@ class _Head(msgspec.Struct, frozen=True):
     context_id: str | None
 
 
-class _Middle(msgspec.Struct, frozen=True):
+class Middle(msgspec.Struct, frozen=True):
+    """What a middle line says."""
+
     files: str
     edit: bool
     duration: float | None
@@ -261,11 +263,11 @@ class _End(msgspec.Struct, frozen=True):
 _decode_rest = msgspec.json.Decoder(_Rest).decode
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_text = msgspec.json.Decoder(str).decode
-_decode_middle = msgspec.json.Decoder(_Middle).decode
+_decode_middle = msgspec.json.Decoder(Middle).decode
 _decode_end = msgspec.json.Decoder(_End).decode
 _set = msgspec.structs.force_setattr
 _heads: dict[bytes, _Head] = {}
-_middles: dict[bytes, _Middle] = {}
+_middles: dict[bytes, Middle] = {}
 
 
 def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Message:
@@ -280,7 +282,7 @@ def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Me
         if rest[:2] != MARK:
             raise ValueError
         head = _heads.get(head_line) or _read_head(head_line)
-        middle = _middles.get(middle_line) or _read_middle(middle_line)
+        middle = _middles.get(middle_line) or read_middle(middle_line)
         end = _decode_end(b'{"content_blocks":%b}' % expand_end(end_line)) if end_line else None
         message = Message(  # by position: with names it takes twice as long
             head.sender,
@@ -319,7 +321,8 @@ def _read_head(line: bytes) -> _Head:
     return _remember(_heads, line, _decode_head(b'{"sender":%b}' % expand_head(line)))
 
 
-def _read_middle(line: bytes) -> _Middle:
+def read_middle(line: bytes) -> Middle:
+    """What a middle line says; remembered. Raises ValueError."""
     return _remember(_middles, line, _decode_middle(b'{"files":%b}' % expand_middle(line)))
 
 
@@ -448,7 +451,7 @@ def _wire_head(line: bytes, session: bytes) -> bytes:
 def _wire_middle(line: bytes) -> bytes:
     """From the name of the files to that of the content blocks. Raises ValueError."""
     if line not in _middles:
-        _read_middle(line)
+        read_middle(line)
     return b',"files":%b,"content_blocks":' % expand_middle(line)
 
 

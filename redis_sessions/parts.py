@@ -8,6 +8,7 @@ from redis_sessions import limits
 from redis_sessions.appending import Appender
 from redis_sessions.calls import Calls
 from redis_sessions.clock import to_ms
+from redis_sessions.drafts import Drafts
 from redis_sessions.errors import (
     InvalidInputError,
     StoreClosedError,
@@ -72,6 +73,7 @@ class Parts:
         self.registry = Registry(self.keys, self.calls, self.transport, self.replication)
         whereabouts = Whereabouts()
         self.latest = Latest()
+        self.drafts = Drafts()
         self.resolver = Resolver(
             self.keys, self.calls, self.transport, self.reader, self.registry, whereabouts
         )

@@ -145,18 +145,9 @@ class Scripts(FlowScripts):
             return []
         now, flow = time.monotonic(), keys.flow_id
         lately = now - self._extended.get(flow, -_EXTEND) < _EXTEND
-        status, answer = await self._eval(
-            "append_known",
-            (keys.ids, keys.sessions, keys.feed, *logs),
-            (
-                arrival,
-                owner,
-                limits.max_ahead_us,
-                limits.max_events,
-                0 if lately else limits.feed_ttl_ms,
-                *tail,
-            ),
-        )
+        feed_ttl_ms = 0 if lately else limits.feed_ttl_ms
+        args = (arrival, owner, limits.max_ahead_us, limits.max_events, feed_ttl_ms, *tail)
+        status, answer = await self._eval("append_known", (keys.ids, keys.sessions, keys.feed, *logs), args)
         if status == b"LATE":
             self._arrivals.note(keys.ids, int(answer))
             return [b""] * len(items)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     Id = str | UUID
 
+_NOT_GIVEN = (None,) * 7
 _SESSIONS = 1_000
 """Sessions of a flow that is deleted that are listed at a time."""
 
@@ -78,6 +79,29 @@ class Writing(Opened):
             OwnerMismatchError: the flow belongs to somebody else.
             MessageExistsError: a message with this ``id`` is in the flow already.
         """
+        parts = self._parts
+        given = (user_id, timestamp, id, run_id, context_id, session_metadata, duration)
+        if (
+            type(text) is type(sender) is type(sender_name) is str
+            and (properties is None or type(properties) is dict)
+            and category == "message"
+            and given == _NOT_GIVEN
+            and not (files or content_blocks or error or edit)
+            and (session_id is None or type(session_id) is str)
+        ):
+            keys = parts.keys.flow(limits.flow_id(flow_id))
+            whose = limits.owner(owner) if owner is not None else ""
+            session = limits.session_id(keys.flow_id if session_id is None else session_id)
+            made = parts.drafts.plain(
+                keys.flow_id,
+                session,
+                text=text,
+                sender=sender,
+                sender_name=sender_name,
+                properties=properties,
+            )
+            if made is not None:
+                return await parts.appender.append_plain(keys, *made, whose)
         fields: dict[str, Any] = {
             "text": text,
             "sender": sender,
@@ -105,7 +129,6 @@ class Writing(Opened):
         if edit:
             fields["edit"] = edit
         message = limits.validated(NewMessage, fields)
-        parts = self._parts
         keys = parts.keys.flow(limits.flow_id(flow_id))
         whose = limits.owner(owner) if owner is not None else ""
         return (await parts.appender.append(keys, [message], whose))[0]

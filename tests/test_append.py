@@ -237,7 +237,7 @@ async def test_a_batch_over_the_limit_of_one_session_is_refused_whole(store: Ses
 @pytest.mark.store_options(max_batch_bytes=1_000)
 async def test_a_batch_of_too_many_bytes_of_one_session_is_refused_whole(store: SessionStore) -> None:
     with pytest.raises(TooLargeError, match="max_batch_bytes is 1,000"):
-        await store.append_many(FLOW, [new("x", "small"), *(new("y" * 400, "large") for _ in range(2))])
+        await store.append_many(FLOW, [new("x", "small"), *(new("y" * 600, "large") for _ in range(2))])
     assert await store.flows() == []
     assert len(await store.append_many(FLOW, [new("x" * 2_000, "one"), new("x" * 300, "another")])) == 2
 

@@ -57,7 +57,10 @@ for number in string.gmatch(ARGV[7], '%d+') do
     return { 'MOVED' }
   end
 end
-local numbers, lateness, generation = parse_record(redis.call('HGET', ids, 's' .. session))
+local numbers, lateness, generation = parse_record(redis.call('HGET', ids, 's' .. session) or '')
+if not numbers then
+  return { 'MOVED' }
+end
 
 -- XDEL tells what was there: to read an entry would be to copy its body.
 local gone, labels, dropped = {}, {}, {}

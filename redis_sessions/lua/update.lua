@@ -43,10 +43,9 @@ end
 
 local events = redis.call('XLEN', feed)
 local known = redis.call('HMGET', ids, 'n' .. number_of(entry_id), 's' .. session)
-if known[1] ~= session or not known[2] then
+if known[1] ~= session or not parse_record(known[2] or '') then
   return { 'MOVED' }
 end
-refuse_newer(known[2])
 local entry = redis.call('XRANGE', log, entry_id, entry_id)[1]
 if not entry then
   return { 'MISSING' }
