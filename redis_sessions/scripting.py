@@ -108,7 +108,7 @@ class StaleError(Exception):
     def __init__(self, status: bytes, values: Sequence[bytes] = ()) -> None:
         super().__init__(status.decode())
         self.status = status
-        self.values = list(values)
+        self.values: list[bytes] = list(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class SessionStore(Writing, Reading, Recording):
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings if settings is not None else Settings.load()
+        self.settings: Settings = settings if settings is not None else Settings.load()
         self._open: Parts | None = None
 
     @classmethod

@@ -32,8 +32,8 @@ class Link:
     """An open asynchronous store, and the portal that it runs in."""
 
     def __init__(self, settings: Settings) -> None:
-        self.store = AsyncSessionStore(settings)
-        self.portal = Portal(tenant=self.store)
+        self.store: AsyncSessionStore = AsyncSessionStore(settings)
+        self.portal: Portal = Portal(tenant=self.store)
         try:
             self.portal.run(self.store.open())
         except BaseException:
@@ -62,7 +62,7 @@ class Opened:
     """The base of the blocking store."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings if settings is not None else Settings.load()
+        self.settings: Settings = settings if settings is not None else Settings.load()
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._closer: weakref.finalize[[], Opened] | None = None

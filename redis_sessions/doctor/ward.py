@@ -31,9 +31,11 @@ class Ward:
         self.parts = parts
         self.mend = mend
         self.settle = settle
-        self.report = Report()
+        self.report: Report = Report()
         self.logless: set[tuple[FlowKeys, str]] = set()
-        self.scripts = MendScripts(parts.calls, parts.transport, parts.replication, parts.scripts._limits)
+        self.scripts: MendScripts = MendScripts(
+            parts.calls, parts.transport, parts.replication, parts.scripts._limits
+        )
 
     def found(self, kind: str, keys: FlowKeys | None, subject: str, text: str, mended: str = "") -> None:
         """Note a finding; ``mended`` says what was done about it."""
