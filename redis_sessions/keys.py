@@ -129,11 +129,13 @@ class Keys:
         """As :meth:`FlowKeys.aside`, for a key of no flow; in the same slot."""
         return b"{%b}:aside" % key
 
-    def is_other(self, key: bytes) -> bool:
-        """Whether it is a key of ours that belongs to no flow and no owner."""
-        return key in (self.flows, self.format, self.leaving) or key.startswith(
-            (self.count(""), self.transfer(""))
-        )
+    def type_of(self, key: bytes) -> str | None:
+        """The Redis type of a key that belongs to no flow; None for one that is not ours."""
+        if key == self.flows or self.parse_owner(key) is not None:
+            return "set"
+        if key == self.leaving:
+            return "zset"
+        return "string" if key == self.format or key.startswith((self.count(""), self.transfer(""))) else None
 
     def count(self, name: str) -> bytes:
         """A number that expires: what rate limits count."""
