@@ -141,3 +141,18 @@ class Settings(BaseSettings):
                 for item in error.errors(include_input=False, include_url=False, include_context=False)
             )
             raise ConfigurationError(f"unusable settings: {problems}") from None
+
+
+def settings_of(given: Settings | None) -> Settings:
+    """What a store is made with: these settings, or those of the environment.
+
+    Raises:
+        TypeError: it is something else; a URL, most likely.
+    """
+    if given is None:
+        return Settings.load()
+    if not isinstance(given, Settings):
+        raise TypeError(
+            f"SessionStore takes Settings, not {type(given).__name__}; for a URL: SessionStore.from_url(url)"
+        )
+    return given

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from redis_sessions.blocking.portal import Portal
 from redis_sessions.errors import StoreClosedError
-from redis_sessions.settings import Settings
+from redis_sessions.settings import Settings, settings_of
 from redis_sessions.store import SessionStore as AsyncSessionStore
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Opened:
     """The base of the blocking store."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings: Settings = settings if settings is not None else Settings.load()
+        self.settings: Settings = settings_of(settings)
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._closer: weakref.finalize[[], Opened] | None = None
