@@ -75,10 +75,15 @@ package: venv ## Build the wheel and the source archive into dist/, and check th
 	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} .venv/bin/python -m build --no-isolation --outdir dist .
 	@.venv/bin/python -m twine check --strict dist/*
 
-types: package ## See whether every public name has its type, as users' type checkers see it
+types: .venv-types/installed .venv-langflow/installed ## See whether every public name has its type, as users' type checkers see it
+	@told=$$(PATH="$(CURDIR)/.venv-langflow/bin:$$PATH" .venv-types/bin/pyright --verifytypes redis_sessions --ignoreexternal) || { echo "$$told"; exit 1; }; \
+	echo "$$told" | grep score
+
+.venv-types/installed: pyproject.toml
 	@$(PYTHON) -m venv .venv-types
-	@.venv-types/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall dist/*.whl 'pyright[nodejs]>=1.1.400,<2'
-	@cd dist && PATH="$(CURDIR)/.venv-types/bin:$$PATH" pyright --verifytypes redis_sessions --ignoreexternal
+	@.venv-types/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.venv-types/bin/python -m pip install --quiet --disable-pip-version-check --group types
+	@touch $@
 
 coverage: venv .venv/checkov/installed .venv-langflow/installed ## Run both suites under coverage; less than 90 % of the package fails
 	@rm -rf build/coverage && mkdir -p build/coverage

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import charts
 from benchmarks.results import Results
-from benchmarks.tables import counts, footnotes, summary, tables
+from benchmarks.tables import counts, footnotes, memory, questions, summary, tables
 from benchmarks.targets import missed
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def view(results: Results, name: str, folder: str = "") -> str:
     """One part of a run, as Markdown.
 
     Args:
-        name: ``summary``, ``tables`` (all of them), ``counts``, ``missed``, or ``charts``.
+        name: ``summary``, ``tables`` (all of them), ``peers`` (all subjects with one client, and memory),
+            ``counts``, ``missed``, or ``charts``.
         folder: where the charts are, seen from the document.
 
     Raises:
@@ -63,6 +64,13 @@ def view(results: Results, name: str, folder: str = "") -> str:
             return as_markdown(summary(results))
         case "tables":
             return markdown(results)
+        case "peers":
+            parts = [
+                *([questions(results)] if results.rows else []),
+                *([memory(results)] if results.memory else []),
+            ]
+            notes = "".join(f"- {line}\n" for line in footnotes(results))
+            return "\n".join([_where(results), *map(as_markdown, parts), notes])
         case "counts":
             return as_markdown(counts(results))
         case "missed":

@@ -36,12 +36,12 @@ _SUMMARY = {
 
 def tables(results: Results) -> Iterator[Table]:
     if results.rows:
-        yield _questions(results)
+        yield questions(results)
         yield _server(results)
     if results.loads:
         yield _clients(results)
     if results.memory:
-        yield _memory(results)
+        yield memory(results)
     if results.growth:
         yield _growth(results)
     if results.clusters:
@@ -60,7 +60,7 @@ def footnotes(results: Results) -> list[str]:
     return lines
 
 
-def _questions(results: Results) -> Table:
+def questions(results: Results) -> Table:
     subjects = [name for name in results.rows[0][1] if name != RAW.name]
     marks = _marks(results)
     table = _table("one client", "what", "raw", "must reach", *(BY_NAME[name].label for name in subjects))
@@ -210,7 +210,7 @@ def _clients(results: Results) -> Table:
     return table
 
 
-def _memory(results: Results) -> Table:
+def memory(results: Results) -> Table:
     lengths = sorted(results.memory)
     table = _table(
         "memory of a message with a text of 600 bytes",

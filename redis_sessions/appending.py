@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from redis_sessions.settings import Settings
     from redis_sessions.whereabouts import Whereabouts
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _MORE_CANDIDATES = 8
 _SESSIONS_AT_ONCE = 32

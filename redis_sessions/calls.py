@@ -39,11 +39,11 @@ class Counters:
     __slots__ = ("calls", "corrupt_entries", "faults", "retries", "unreachable")
 
     def __init__(self) -> None:
-        self.calls = 0
-        self.retries = 0
+        self.calls: int = 0
+        self.retries: int = 0
         self.faults: dict[str, int] = {}
-        self.corrupt_entries = 0
-        self.unreachable = False
+        self.corrupt_entries: int = 0
+        self.unreachable: bool = False
 
 
 class Attempt:
@@ -61,8 +61,8 @@ class Attempt:
         self._deadline = self._started + deadline
         self._ask = False
         self._token = b""
-        self.number = 1
-        self.over_at = 0.0
+        self.number: int = 1
+        self.over_at: float = 0.0
 
     @property
     def token(self) -> bytes:
@@ -113,7 +113,7 @@ class Calls:
 
     def __init__(self, connection: Connection, deadline: float) -> None:
         self.connection = connection
-        self.counters = Counters()
+        self.counters: Counters = Counters()
         self._deadline = deadline
         self._last_start = min(_LAST_START, deadline / 10)
 

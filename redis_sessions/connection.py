@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from redis_sessions.embedded import EmbeddedServer
     from redis_sessions.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Client = Redis | RedisCluster
 
@@ -73,7 +73,7 @@ class Connection:
     def __init__(self, client: Client, location: Location, timeout: float) -> None:
         self.client = client
         self.kind: Kind = location.kind
-        self.safe_url = location.safe_url
+        self.safe_url: str = location.safe_url
         self.attempt_timeout = timeout
         self._closed = False
         self._resetting: asyncio.Task[None] | None = None

@@ -39,7 +39,7 @@ from redis_sessions.events import event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 START_TIMEOUT = 60.0
 """Seconds that a server may take until it answers, reading its data included."""
@@ -84,8 +84,8 @@ class EmbeddedServer:
 
     def __init__(self, folder: Path, binary: Path) -> None:
         self.folder = folder
-        self.users = 0
-        self.lock = threading.RLock()
+        self.users: int = 0
+        self.lock: threading.RLock = threading.RLock()
         self._binary = binary
         self._users_lock = -1
 

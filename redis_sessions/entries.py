@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from redis_sessions.keys import FlowKeys
     from redis_sessions.models import Message
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _AGAIN = 60.0
 """Seconds after which the same corrupt entry is logged again: it is met by every read."""

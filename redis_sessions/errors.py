@@ -122,8 +122,8 @@ class BatchError(RedisSessionsError):
         self, message: str, *, stored: Sequence[Message], failed: Mapping[str, RedisSessionsError]
     ) -> None:
         super().__init__(message)
-        self.stored = list(stored)
-        self.failed = dict(failed)
+        self.stored: list[Message] = list(stored)
+        self.failed: dict[str, RedisSessionsError] = dict(failed)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.args, {"stored": self.stored, "failed": self.failed})

@@ -44,6 +44,8 @@ REDIS_FAULTS: tuple[type[BaseException], ...] = (
 
 # Refused or timed out while connecting, or no free connection: nothing was sent.
 _NEVER_SENT = re.compile(r"connecting to|[Nn]o connection available|[Tt]oo many connections|No master found")
+# Behind that name redis-py lists the Sentinels that it could not ask.
+_NOT_ASKED = re.compile(r"No master found for .* - \S*Error", re.DOTALL)
 # What servers put before an error that a script met: Redis 6.2, and any for an error that Lua raises.
 _IN_SCRIPT = re.compile(r"^(ERR )?(Error running script \(call to \w+\): )?(@?user_script: ?\d+: )+-?")
 # The server answered that it did nothing, and may do it later.
@@ -86,6 +88,10 @@ def classify(cause: BaseException) -> Fault:
         return Fault(True, False, False, lambda unknown: _unavailable("Redis is too slow", unknown))
     if isinstance(cause, redis_errors.BusyLoadingError):
         return Fault(True, False, False, lambda unknown: _unavailable("Redis is loading its data", unknown))
+    if "No master found" in text and "AuthenticationError" in text:
+        # Tried again: it may be one Sentinel of several, and the others are electing.
+        refused = "the Sentinels do not accept the credentials: check sentinel_username and sentinel_password"
+        return Fault(True, False, True, lambda _: AuthenticationError(f"{refused}; nothing was changed"))
     if isinstance(cause, redis_errors.AuthenticationError | redis_errors.AuthorizationError) or (
         "WRONGPASS" in text or "NOAUTH" in text or "invalid username-password" in text
     ):
@@ -147,7 +153,13 @@ def _reason(cause: BaseException, text: str) -> str:
     if isinstance(cause, TimeoutError | redis_errors.TimeoutError):
         return "no answer in time"
     if "no master found" in low:
+        if _NOT_ASKED.search(text):
+            return "the Sentinels cannot be reached, or those that can know no primary of that name"
         return "the Sentinels know no primary of that name"
+    if any(isinstance(root, FileNotFoundError) for root in roots):
+        return "there is no such socket"
+    if any(isinstance(root, PermissionError) for root in roots):
+        return "the socket may not be used by this user"
     return "the connection was lost"
 
 
@@ -194,6 +206,10 @@ def _answered(cause: BaseException, text: str) -> Fault:
             False,
             False,
             lambda _: WrongTypeError("a key of this store holds another Redis type; nothing was changed"),
+        )
+    if "unknown command 'sentinel" in text.lower():
+        return _misconfigured(
+            "this server is no Sentinel: name the Sentinels in the URL, or use redis:// for it"
         )
     if "unknown command" in text.lower() or "syntax error" in text:
         return Fault(

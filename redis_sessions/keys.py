@@ -7,7 +7,10 @@ and a script may touch any of them. The sets of flows and owners belong to no fl
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TYPES = {
     "log": "stream",
@@ -52,17 +55,17 @@ class FlowKeys:
 
     def __init__(self, prefix: str, flow_id: str) -> None:
         base = f"{prefix}:{{{flow_id}}}:".encode()
-        self.flow_id = flow_id
+        self.flow_id: str = flow_id
         self._base = base
-        self.sessions = base + b"sessions"
-        self.ids = base + b"ids"
-        self.aliases = base + b"aliases"
-        self.feed = base + b"feed"
-        self.builds = base + b"builds"
-        self.jobs = base + b"jobs"
+        self.sessions: bytes = base + b"sessions"
+        self.ids: bytes = base + b"ids"
+        self.aliases: bytes = base + b"aliases"
+        self.feed: bytes = base + b"feed"
+        self.builds: bytes = base + b"builds"
+        self.jobs: bytes = base + b"jobs"
         """The builds of earlier jobs."""
-        self.transactions = base + b"transactions"
-        self.merge = base + b"merge"
+        self.transactions: bytes = base + b"transactions"
+        self.merge: bytes = base + b"merge"
         """Where a merge puts the two sessions together, step by step; goes within 2 s if it is left."""
 
     def log(self, session_id: str) -> bytes:
@@ -91,12 +94,12 @@ class Keys:
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-        self.flows = f"{prefix}:flows".encode()
-        self.leaving = f"{prefix}:leaving".encode()
+        self.flows: bytes = f"{prefix}:flows".encode()
+        self.leaving: bytes = f"{prefix}:leaving".encode()
         """Flows that are being deleted elsewhere, by when that began."""
-        self.format = f"{prefix}:format".encode()
+        self.format: bytes = f"{prefix}:format".encode()
         """The version of the stored format (``formats.py``)."""
-        self.flow = lru_cache(maxsize=1024)(self._flow)
+        self.flow: Callable[[str], FlowKeys] = lru_cache(maxsize=1024)(self._flow)
 
     def _flow(self, flow_id: str) -> FlowKeys:
         return FlowKeys(self.prefix, flow_id)
@@ -126,11 +129,13 @@ class Keys:
         """As :meth:`FlowKeys.aside`, for a key of no flow; in the same slot."""
         return b"{%b}:aside" % key
 
-    def is_other(self, key: bytes) -> bool:
-        """Whether it is a key of ours that belongs to no flow and no owner."""
-        return key in (self.flows, self.format, self.leaving) or key.startswith(
-            (self.count(""), self.transfer(""))
-        )
+    def type_of(self, key: bytes) -> str | None:
+        """The Redis type of a key that belongs to no flow; None for one that is not ours."""
+        if key == self.flows or self.parse_owner(key) is not None:
+            return "set"
+        if key == self.leaving:
+            return "zset"
+        return "string" if key == self.format or key.startswith((self.count(""), self.transfer(""))) else None
 
     def count(self, name: str) -> bytes:
         """A number that expires: what rate limits count."""

@@ -66,7 +66,7 @@ class Line(asyncio.Protocol):
         self._given_up = False
         self._longest_idle = connection.health_check_interval or float("inf")
         self._used_at = time.monotonic()
-        self.retiring = connection._reader.at_eof()
+        self.retiring: bool = connection._reader.at_eof()
         self._transport.set_protocol(self)
 
     @property

@@ -52,7 +52,7 @@ class MendScripts(Runner):
     async def mend_session(
         self, calls: Sequence[tuple[FlowKeys, str]], *, mend: bool = False
     ) -> list[Answer]:
-        """Sessions: FINE, FOUND or MENDED (words), LOGLESS or UNREAD (record), CLASH, FOREIGN."""
+        """FINE, FOUND or MENDED (words), LOGLESS or UNREAD (record), CLASH (number, session), FOREIGN."""
         return await self._all(
             "mend_session",
             [
@@ -111,6 +111,28 @@ class MendScripts(Runner):
                 for alias, entry, session in calls
             ],
         )
+
+    async def restore_alias(
+        self, keys: FlowKeys, session: str, pairs: Sequence[tuple[bytes, EntryId]], *, mend: bool = False
+    ) -> list[Answer]:
+        """Adopted ids and the entries that have them: FINE, CHANGED, FOUND or MENDED."""
+        return await self._all(
+            "restore_alias",
+            [
+                Call(
+                    (keys.ids, keys.aliases, keys.log(session), keys.adopted(entry.number)),
+                    (alias, str(entry), session, _flag(mend)),
+                )
+                for alias, entry in pairs
+            ],
+        )
+
+    async def mend_clash(
+        self, keys: FlowKeys, session: str, record: bytes, last: str, length: int, number: int, keeper: str
+    ) -> Answer:
+        """Take a number that ``keeper`` has too from a session without messages of it: PARTED, CHANGED."""
+        call = Call((keys.ids, keys.log(session)), (session, record, last, length, number, keeper))
+        return (await self._all("mend_clash", [call]))[0]
 
     async def mend_edits(
         self, keys: FlowKeys, session: str, entries: Sequence[bytes], *, mend: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID, uuid4
 
 import msgspec
@@ -30,7 +30,7 @@ Name = Annotated[str, BeforeValidator(_uuid_to_text)]
 class Source(BaseModel):
     """The component a message comes from."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
     id: str | None = None
     display_name: str | None = None
@@ -40,7 +40,7 @@ class Source(BaseModel):
 class Usage(BaseModel):
     """Tokens that a model used."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -50,7 +50,7 @@ class Usage(BaseModel):
 class Properties(BaseModel):
     """How a message is shown and where it comes from. Unknown fields are kept, and not served over HTTP."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
     text_color: str | None = None
     background_color: str | None = None
@@ -85,7 +85,7 @@ class NewMessage(BaseModel):
         pydantic.ValidationError: a field is unknown, is missing, or has the wrong type.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_default=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", validate_default=False)
 
     text: str
     sender: str
@@ -116,7 +116,7 @@ class MessageUpdate(BaseModel):
         pydantic.ValidationError: a field is unknown, or has the wrong type.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     text: str | None = None
     sender: str | None = None
@@ -320,7 +320,7 @@ class VertexBuild(BaseModel):
         build_id: names this build; made when not given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     data: dict[str, Any] | None = None
     valid: bool
@@ -344,7 +344,7 @@ class Transaction(BaseModel):
         id: a UUID; made when not given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     id: Name = Field(default_factory=lambda: str(uuid4()))
     timestamp: datetime = Field(default_factory=lambda: datetime.now(UTC))

@@ -19,7 +19,7 @@ class Node:
     """One primary."""
 
     def __init__(self, parts: Parts, target: Any = None) -> None:
-        self.name = str(target.name) if target is not None else parts.connection.safe_url
+        self.name: str = str(target.name) if target is not None else parts.connection.safe_url
         self._parts = parts
         self._target = target
 

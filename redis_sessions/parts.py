@@ -51,11 +51,11 @@ class Parts:
         us = 1_000
         deadline = settings.deadline.total_seconds()
         self.connection = connection
-        self.keys = Keys(settings.prefix)
-        self.calls = Calls(connection, deadline)
-        self.transport = Transport(connection)
-        self.replication = Replication(self.transport, connection, settings)
-        self.scripts = Scripts(
+        self.keys: Keys = Keys(settings.prefix)
+        self.calls: Calls = Calls(connection, deadline)
+        self.transport: Transport = Transport(connection)
+        self.replication: Replication = Replication(self.transport, connection, settings)
+        self.scripts: Scripts = Scripts(
             self.calls,
             self.transport,
             self.replication,
@@ -69,24 +69,26 @@ class Parts:
                 max_transactions=settings.max_transactions,
             ),
         )
-        self.reader = Reader(self.calls, self.transport)
-        self.registry = Registry(self.keys, self.calls, self.transport, self.replication)
+        self.reader: Reader = Reader(self.calls, self.transport)
+        self.registry: Registry = Registry(self.keys, self.calls, self.transport, self.replication)
         whereabouts = Whereabouts()
-        self.latest = Latest()
-        self.drafts = Drafts()
-        self.resolver = Resolver(
+        self.latest: Latest = Latest()
+        self.drafts: Drafts = Drafts()
+        self.resolver: Resolver = Resolver(
             self.keys, self.calls, self.transport, self.reader, self.registry, whereabouts
         )
-        self.appender = Appender(
+        self.appender: Appender = Appender(
             settings, self.calls, self.scripts, self.reader, self.registry, whereabouts, self.latest
         )
-        self.history = History(self.calls, self.transport, self.reader, self.appender)
-        self.overview = Overview(self.calls, self.transport, self.reader, self.history)
-        self.runs = Runs(self.calls, self.transport, self.scripts, self.registry, self.reader)
-        self.jobs = Jobs(self.calls, self.transport, self.scripts, self.registry, self.reader, self.runs)
-        self.moved = Moved(self.calls, self.transport, self.reader)
+        self.history: History = History(self.calls, self.transport, self.reader, self.appender)
+        self.overview: Overview = Overview(self.calls, self.transport, self.reader, self.history)
+        self.runs: Runs = Runs(self.calls, self.transport, self.scripts, self.registry, self.reader)
+        self.jobs: Jobs = Jobs(
+            self.calls, self.transport, self.scripts, self.registry, self.reader, self.runs
+        )
+        self.moved: Moved = Moved(self.calls, self.transport, self.reader)
         feed = Feed(self.calls, self.transport, self.reader)
-        self.hub = Hub(feed, self.calls, self.transport, block_ms=int(min(1.0, deadline / 4) * 1_000))
+        self.hub: Hub = Hub(feed, self.calls, self.transport, block_ms=int(min(1.0, deadline / 4) * 1_000))
 
 
 class Opened:

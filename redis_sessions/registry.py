@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from redis_sessions.replication import Replication
     from redis_sessions.transport import Command, Transport
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _PAGE = 1_000
 

@@ -44,20 +44,22 @@ NAMES = (
     "forget_session",
     "mend_adopted",
     "mend_alias",
+    "mend_clash",
     "mend_edits",
     "mend_numbers",
     "mend_session",
     "move_message",
     "put_build",
     "rename_session",
+    "restore_alias",
     "restore_session",
     "set_aside",
     "set_owner",
     "update",
 )
 _WROTE = frozenset(
-    b"ADDED APPENDED ASIDE CONVERTED DELETED DROPPED FORGOTTEN MENDED MERGED MOVED_TO RENAMED RESTORED SET "
-    b"STORED UPDATED".split()
+    b"ADDED APPENDED ASIDE CONVERTED DELETED DROPPED FORGOTTEN MENDED MERGED MOVED_TO PARTED RENAMED "
+    b"RESTORED SET STORED UPDATED".split()
 )
 """The statuses of scripts that have written."""
 _LATE_TRIES = 3
@@ -109,7 +111,7 @@ class StaleError(Exception):
     def __init__(self, status: bytes, values: Sequence[bytes] = ()) -> None:
         super().__init__(status.decode())
         self.status = status
-        self.values = list(values)
+        self.values: list[bytes] = list(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     Durations are seconds there (``5``, ``0.5``) or ISO 8601 (``PT5S``).
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="REDIS_SESSIONS_",
         env_ignore_empty=True,
         extra="forbid",
@@ -141,3 +141,18 @@ class Settings(BaseSettings):
                 for item in error.errors(include_input=False, include_url=False, include_context=False)
             )
             raise ConfigurationError(f"unusable settings: {problems}") from None
+
+
+def settings_of(given: Settings | None) -> Settings:
+    """What a store is made with: these settings, or those of the environment.
+
+    Raises:
+        TypeError: it is something else; a URL, most likely.
+    """
+    if given is None:
+        return Settings.load()
+    if not isinstance(given, Settings):
+        raise TypeError(
+            f"SessionStore takes Settings, not {type(given).__name__}; for a URL: SessionStore.from_url(url)"
+        )
+    return given

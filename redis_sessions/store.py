@@ -16,7 +16,7 @@ from redis_sessions.parts import Parts
 from redis_sessions.reading import Reading
 from redis_sessions.recording import Recording
 from redis_sessions.server import check_server
-from redis_sessions.settings import Settings
+from redis_sessions.settings import Settings, settings_of
 from redis_sessions.writing import Writing
 
 if TYPE_CHECKING:
@@ -33,11 +33,15 @@ class SessionStore(Writing, Reading, Recording):
     """Chat sessions in Redis. Use it as an async context manager; it may be shared by any number of tasks.
 
     Args:
-        settings: where Redis is, and the limits. Without it, from ``REDIS_SESSIONS_*``.
+        settings: where Redis is, and the limits. Without it, from ``REDIS_SESSIONS_*``. For a URL there is
+            :meth:`from_url`.
+
+    Raises:
+        TypeError: that are no settings.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings if settings is not None else Settings.load()
+        self.settings: Settings = settings_of(settings)
         self._open: Parts | None = None
 
     @classmethod

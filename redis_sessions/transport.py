@@ -37,7 +37,7 @@ class Transport:
 
     def __init__(self, connection: Connection) -> None:
         self.kind = connection.kind
-        self.round_trips = 0
+        self.round_trips: int = 0
         self._client = connection.client
         self._timeout = connection.attempt_timeout
         self._lines: Lines | None = None

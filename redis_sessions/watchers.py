@@ -103,7 +103,7 @@ class Watched:
 
     def __init__(self, keys: FlowKeys, place: EntryId) -> None:
         self.keys = keys
-        self.place = place
+        self.place: EntryId = place
         self.watchers: set[Place] = set()
 
     @property

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from redis_sessions import SessionStore
+from redis_sessions.blocking import SessionStore as BlockingStore
 from redis_sessions.errors import ConfigurationError
 from redis_sessions.settings import PREFIX_MAX_BYTES, Settings
 
@@ -47,6 +49,13 @@ OUT_OF_RANGE = [
     ("feed_max_events", 0),
     ("feed_ttl", float("nan")),
 ]
+
+
+@pytest.mark.parametrize("kind", [SessionStore, BlockingStore])
+def test_a_store_that_is_given_a_url_says_what_takes_one(kind: Any) -> None:
+    with pytest.raises(TypeError, match=r"SessionStore\.from_url\(url\)") as caught:
+        kind(f"redis://:{SECRET}@localhost")
+    assert SECRET not in str(caught.value)
 
 
 def test_nothing_given_means_the_defaults() -> None:

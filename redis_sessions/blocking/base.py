@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from redis_sessions.blocking.portal import Portal
 from redis_sessions.errors import StoreClosedError
-from redis_sessions.settings import Settings
+from redis_sessions.settings import Settings, settings_of
 from redis_sessions.store import SessionStore as AsyncSessionStore
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Link:
     """An open asynchronous store, and the portal that it runs in."""
 
     def __init__(self, settings: Settings) -> None:
-        self.store = AsyncSessionStore(settings)
-        self.portal = Portal(tenant=self.store)
+        self.store: AsyncSessionStore = AsyncSessionStore(settings)
+        self.portal: Portal = Portal(tenant=self.store)
         try:
             self.portal.run(self.store.open())
         except BaseException:
@@ -62,7 +62,7 @@ class Opened:
     """The base of the blocking store."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings if settings is not None else Settings.load()
+        self.settings: Settings = settings_of(settings)
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._closer: weakref.finalize[[], Opened] | None = None

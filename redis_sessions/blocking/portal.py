@@ -32,7 +32,7 @@ class Portal:
     """
 
     def __init__(self, tenant: object = None) -> None:
-        self.forked = False
+        self.forked: bool = False
         self.tenant = tenant
         self._closing = False
         self._lock = threading.Lock()

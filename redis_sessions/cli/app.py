@@ -22,7 +22,7 @@ from redis_sessions.cli.exits import HELP, Exit
 from redis_sessions.cli.options import Deadline, Prefix, Url, Where
 from redis_sessions.cli.output import prepare_streams, report
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -58,8 +58,8 @@ def redis_sessions(
     ctx.obj = Where(url, prefix, deadline)
 
 
-for module in (serve, key, messages, sessions, tail, info, doctor, stats, migrate, bench, transfer):
-    module.register(app)
+for _module in (serve, key, messages, sessions, tail, info, doctor, stats, migrate, bench, transfer):
+    _module.register(app)
 
 
 def run() -> int:

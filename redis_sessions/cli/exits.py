@@ -40,7 +40,7 @@ Exit codes:
   5    unknown: the write may have happened; look before you repeat it
   6    the stored data, or this machine, does not allow it
   7    import, export: done; what is listed is not equal on both sides
-  130  interrupted (serve and tail end with 0 on Ctrl-C)
+  130  interrupted; a write may have happened (serve and tail end with 0 on Ctrl-C)
 """
 
 
@@ -83,5 +83,16 @@ def _hint(error: errors.RedisSessionsError, server: str | None) -> str | None:
     if isinstance(error, errors.NotReplicatedError):
         return "see that the replicas are up; repeating the command would do it twice"
     if isinstance(error, errors.StoreUnavailableError) and server is not None:
-        return f"the store is {server}; name another with --url or REDIS_SESSIONS_URL"
+        return f"the store is {server}; name another with --url or REDIS_SESSIONS_URL" + _about_tls(
+            error, server
+        )
     return None
+
+
+def _about_tls(error: errors.RedisSessionsError, server: str) -> str:
+    """A port that speaks TLS hangs up on who does not; one that does not waits for the end of the line."""
+    if server.startswith("redis://") and "connection was lost" in str(error):
+        return "; if its port speaks TLS, write rediss://"
+    if server.startswith("rediss://") and "no answer in time" in str(error):
+        return "; if its port does not speak TLS, write redis://"
+    return ""

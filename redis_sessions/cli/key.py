@@ -10,7 +10,7 @@ from redis_sessions.cli.exits import failures
 from redis_sessions.cli.options import Json
 from redis_sessions.cli.output import dump, notice, say
 
-key = typer.Typer(no_args_is_help=True, help="Make API keys for `serve --access keys`.")
+key: typer.Typer = typer.Typer(no_args_is_help=True, help="Make API keys for `serve --access keys`.")
 
 
 def register(app: typer.Typer) -> None:

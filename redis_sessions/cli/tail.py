@@ -59,7 +59,8 @@ def tail(
     async def work(store: "SessionStore") -> None:
         start = after if after is not None else await _end_of_feed(store, flow, session)
         what = f"flow {flow!r}" if session is None else f"session {session!r} of flow {flow!r}"
-        notice(f"following {what}; Ctrl-C ends")
+        there = "" if await store.has_flow(flow) else "; nothing is in it yet"
+        notice(f"following {what}{there}; Ctrl-C ends")
         await _follow(store, flow, session, start, show, show_gap=_gap_json if json else None)
 
     try:

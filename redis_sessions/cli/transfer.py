@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from redis_sessions.cli.exits import Exit, fail, failures
+from redis_sessions.cli.missing import no_flow
 from redis_sessions.cli.options import Deadline, Json, Prefix, Url, Where
 from redis_sessions.cli.output import dump, notice, say, visible
 from redis_sessions.cli.progress import Bar
@@ -113,6 +114,8 @@ def import_(
         except StoreUnavailableError:
             bar.tell("stopped; run the same command again, and it goes on from here")
             raise
+        if flow and report.equal and not any(report.counts.values()):
+            bar.tell(f"{opened.name} has nothing of {_named(flow)}{' since then' if since else ''}")
 
     with contextlib.closing(opened):
         _transfer(
@@ -128,6 +131,7 @@ def import_(
 
 def export(
     ctx: typer.Context,
+    target: Annotated[str | None, typer.Argument(hidden=True)] = None,
     to: Annotated[
         str,
         typer.Option(
@@ -156,6 +160,8 @@ def export(
 
     --json prints {"target", "equal", "counts", "findings", "sessions_different"}; with --to - nothing.
     """
+    if target is not None:
+        fail(Exit.BAD_INPUT, "where to is an option", f"redis-sessions export --to {target}")
     scope = _scope(flow, since)
     where = Where.of(ctx, url, prefix, deadline)
     if "://" in to:
@@ -169,6 +175,7 @@ def export(
     path = None if to == "-" else Path(to)
 
     async def work(store: "SessionStore", report: "Report", bar: Bar) -> None:
+        await _check_flows(store, scope)
         written: Callable[[], Source] | None = None
         if path is not None:
             written = lambda: FileSource(path, scope)  # noqa: E731
@@ -193,6 +200,8 @@ def _export_to_database(
     from redis_sessions.transfer import Export
 
     async def work(store: "SessionStore", report: "Report", bar: Bar) -> None:
+        await _check_flows(store, scope)
+
         def written() -> "Source":
             return SqlSource(database, scope, newest=_ALL, whole=False)
 
@@ -200,6 +209,17 @@ def _export_to_database(
 
     with contextlib.closing(database):
         _transfer(where, work, "records", {"target": database.name}, findings, json, dry_run)
+
+
+async def _check_flows(store: "SessionStore", scope: "Scope") -> None:
+    """A flow that was mistyped is not exported as one without messages."""
+    for flow in sorted(scope.flows or ()):
+        if not await store.has_flow(flow):
+            no_flow(flow)
+
+
+def _named(flows: list[str]) -> str:
+    return f"flow {flows[0]!r}" if len(flows) == 1 else "these flows"
 
 
 def _scope(flows: list[str] | None, since: str | None) -> "Scope":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from redis_sessions.doctor.maps import check_adopted, check_aliases, check_edits, check_ids, check_list
 from redis_sessions.doctor.registered import check_registry
 from redis_sessions.doctor.server import check_server
-from redis_sessions.doctor.sessions import check_sessions
+from redis_sessions.doctor.sessions import check_sessions, restore_aliases
 from redis_sessions.doctor.types import check_types
 from redis_sessions.doctor.ward import Ward
 from redis_sessions.keys import TYPES
@@ -71,6 +71,8 @@ async def _check_map(ward: Ward, part: Part) -> None:
             await check_list(ward, keys)
         case "aliases":
             await check_aliases(ward, keys)
+        case "log" if part.flow_id in ward.aliasless:
+            await restore_aliases(ward, keys, part.name)
         case "adopted":
             await check_adopted(ward, keys, part.name)
         case "edits":

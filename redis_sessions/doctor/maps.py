@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from redis_sessions.doctor.sessions import check_sessions
+from redis_sessions.doctor.sessions import check_sessions, restore_aliases, shown, shown_id
 from redis_sessions.mend_scripts import number_of
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ async def check_ids(ward: Ward, keys: FlowKeys) -> None:
         for number in answer.values:
             text = "leads to a session that does not have it, or is not there"
             done = "dropped it" if answer.status == b"MENDED" else ""
-            ward.found("number", keys, _shown(number), text, done)
+            ward.found("number", keys, shown(number), text, done)
 
 
 async def check_list(ward: Ward, keys: FlowKeys) -> None:
@@ -62,6 +61,8 @@ async def check_aliases(ward: Ward, keys: FlowKeys) -> None:
     async for page in ward.members("HSCAN", keys.aliases):
         numbers = {entry: b"n%d" % number_of(entry) for _, entry in page}
         [names] = await ward.read([(keys.ids, ("HMGET", keys.ids, *numbers.values()))])
+        if names is None:  # the id map is of a wrong type, and not mended
+            return
         sessions = dict(zip(numbers, names, strict=True))
         calls = [
             (alias, entry, name.decode() if (name := sessions[entry]) is not None else None)
@@ -78,7 +79,7 @@ async def check_aliases(ward: Ward, keys: FlowKeys) -> None:
             lost = answer.values == [b"message"]
             text = "no message has it" if lost else "it is not in the set of its session"
             done = ("dropped it" if lost else "entered it") if answer.status == b"MENDED" else ""
-            ward.found("alias", keys, _uuid(call[0]), text, done)
+            ward.found("alias", keys, shown_id(call[0]), text, done)
 
 
 async def check_adopted(ward: Ward, keys: FlowKeys, name: str) -> None:
@@ -87,13 +88,21 @@ async def check_adopted(ward: Ward, keys: FlowKeys, name: str) -> None:
         ward.found("unknown_key", keys, f"adopted:{name}", "not the set of a session; left alone")
         return
     number = int(name)
+    with_message: set[bytes] | None = None
     async for page in ward.members("SSCAN", keys.adopted(number)):
         answer = await ward.scripts.mend_adopted(keys, number, page)
-        if answer.values and ward.mend:
-            answer = await ward.scripts.mend_adopted(keys, number, answer.values, mend=True)
-        for member in answer.values:
+        if not answer.values:
+            continue
+        if with_message is None:
+            [session] = await ward.read([(keys.ids, ("HGET", keys.ids, b"n%d" % number))])
+            with_message = await restore_aliases(ward, keys, session.decode()) if session else set()
+        wrong = [member for member in answer.values if member not in with_message]
+        if wrong and ward.mend:
+            answer = await ward.scripts.mend_adopted(keys, number, wrong, mend=True)
+            wrong = answer.values
+        for member in wrong:
             done = "took it out" if answer.status == b"MENDED" else ""
-            ward.found("adopted", keys, _uuid(member), f"is in the set of session number {number}", done)
+            ward.found("adopted", keys, shown_id(member), f"is in the set of session number {number}", done)
 
 
 async def check_edits(ward: Ward, keys: FlowKeys, session: str) -> None:
@@ -104,13 +113,5 @@ async def check_edits(ward: Ward, keys: FlowKeys, session: str) -> None:
             answer = await ward.scripts.mend_edits(keys, session, answer.values, mend=True)
         for entry in answer.values:
             done = "dropped it" if answer.status == b"MENDED" else ""
-            text = f"a changed content of entry {_shown(entry)}, which is not there"
+            text = f"a changed content of entry {shown(entry)}, which is not there"
             ward.found("edit", keys, session, text, done)
-
-
-def _uuid(raw: bytes) -> str:
-    return str(UUID(bytes=raw)) if len(raw) == 16 else _shown(raw)
-
-
-def _shown(raw: bytes) -> str:
-    return raw.decode(errors="backslashreplace")

@@ -8,9 +8,12 @@ stays wrong all the time.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from redis_sessions.doctor.ward import PAGE
+from redis_sessions.scripting import StaleError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -31,8 +34,11 @@ async def check_registry(ward: Ward, flows: Iterable[str], owners: Iterable[str]
     for _ in range(_LOOKS):
         await asyncio.sleep(ward.settle / _LOOKS)
         suspects = {suspect for suspect in suspects if await _stands(ward, suspect)}
+    claims = Counter(flow for kind, flow, _ in suspects if kind == "owner")
     for suspect in sorted(suspects):
-        await _report(ward, suspect)
+        # A flow that has just lost its id map does not know its owner; its registration still does.
+        lost = suspect[1] in ward.ownerless and claims[suspect[1]] == 1
+        await _report(ward, suspect, lost=lost)
 
 
 async def _suspects(ward: Ward, flows: Sequence[str], owners: Sequence[str]) -> AsyncGenerator[Suspect, None]:
@@ -88,7 +94,7 @@ async def _stands(ward: Ward, suspect: Suspect) -> bool:
     return bool(data) and not entered and (not owner or whose == owner.encode())
 
 
-async def _report(ward: Ward, suspect: Suspect) -> None:
+async def _report(ward: Ward, suspect: Suspect, *, lost: bool) -> None:
     kind, flow, owner = suspect
     keys = ward.parts.keys.flow(flow)
     registry = ward.parts.registry
@@ -107,6 +113,11 @@ async def _report(ward: Ward, suspect: Suspect) -> None:
             if ward.mend:
                 await registry.remove(keys, "")
                 done = "took it out of the registry"
+        case "owner" if lost:
+            text = f"is registered with {owner!r}, and does not know it any more"
+            with suppress(StaleError):  # it has another owner since
+                await ward.parts.scripts.set_owner(keys, "", owner, attempt=ward.parts.calls.begin())
+                done = "made it theirs again"
         case _:
             text = f"is registered with {owner!r}, whose it is not"
             if ward.mend:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from redis_sessions.doctor.ward import PAGE
 from redis_sessions.entries import Record
@@ -10,7 +11,7 @@ from redis_sessions.errors import WrongTypeError
 from redis_sessions.ids import EntryId, flow_hash, hash_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from redis_sessions.doctor.ward import Ward
     from redis_sessions.keys import FlowKeys
@@ -44,12 +45,14 @@ async def _check(ward: Ward, keys: FlowKeys, session: str, answer: Answer) -> No
             for word in answer.values:
                 kind, text, done = _WORDS[word]
                 ward.found(kind, keys, session, text, done if answer.status == b"MENDED" else "")
+            if answer.status == b"MENDED" and b"number" in answer.values:
+                await restore_aliases(ward, keys, session)  # what dropped the number has dropped them with it
         case b"LOGLESS":
             await _check_logless(ward, keys, session, answer.values[0])
         case b"UNREAD":
             await _restore(ward, keys, session, answer.values[0])
         case b"CLASH":
-            ward.found("number", keys, session, "has a number that leads to another session")
+            await _part(ward, keys, session, int(answer.values[0]), answer.values[1].decode())
         case b"FOREIGN":
             ward.found("foreign", keys, session, "begins or ends with an entry that is not of this flow")
 
@@ -102,6 +105,31 @@ async def _restore(ward: Ward, keys: FlowKeys, session: str, record: bytes) -> N
         await check_sessions(ward, [(keys, session)])
 
 
+async def _part(ward: Ward, keys: FlowKeys, session: str, number: int, other: str) -> None:
+    """Two sessions that have the same number: the one with messages of it keeps it, if only one has some."""
+    text = f"has the number {number}, which session {other!r} has too"
+    walks = {name: await _walk(ward, keys, name) for name in (session, other)}
+    keepers = [name for name, walked in walks.items() if walked and number in walked[4]] or [other]
+    done = ""
+    if len(keepers) > 1:
+        text += (
+            f", and both have messages of it: an id of these finds only those of {other!r}. "
+            "Look at both, delete the session that is wrong, and mend again"
+        )
+    elif ward.mend:
+        [keeper] = keepers
+        loser = session if keeper == other else other
+        [record] = await ward.read([(keys.ids, ("HGET", keys.ids, b"s" + loser.encode()))])
+        _, last, length, *_ = walks[loser] or (None, "", 0)
+        answer = await ward.scripts.mend_clash(keys, loser, record or b"", str(last), length, number, keeper)
+        if answer.status != b"PARTED":
+            return  # somebody has written to it meanwhile: the next examination looks again
+        done = f"it is that of {keeper!r} alone now"
+    ward.found("number", keys, session, text, done)
+    if done:
+        await check_sessions(ward, [(keys, session), (keys, other)])
+
+
 Walked = tuple[EntryId, EntryId, int, int, list[int], list[tuple[bytes, EntryId]]]
 
 
@@ -113,14 +141,10 @@ async def _walk(ward: Ward, keys: FlowKeys, session: str) -> Walked | None:
     first: EntryId | None = None
     place: EntryId | None = None
     length = lateness = 0
-    start = b"-"
-    while True:
-        [page] = await ward.read([(log, ("XRANGE", log, start, "+", "COUNT", PAGE))])
-        for raw_id, flat in page:
-            place = EntryId.parse(raw_id)
+    async for page in entries_of(ward, log):
+        for place, fields in page:
             first = first or place
             length += 1
-            fields = dict(zip(flat[::2], flat[1::2], strict=True))
             if hash_of(place.number) == own:
                 numbers.pop(place.number, None)
                 numbers[place.number] = None  # the last entry's comes last
@@ -128,9 +152,43 @@ async def _walk(ward: Ward, keys: FlowKeys, session: str) -> Walked | None:
                 adopted.append((fields[b"i"], place))
             if fields.get(b"t", b"").isdigit():
                 lateness = max(lateness, place.us - int(fields[b"t"]))
-        if len(page) < PAGE:
-            break
-        start = b"(%b" % page[-1][0]
     if first is None or place is None:
         return None
     return first, place, length, lateness, list(numbers)[::-1], adopted
+
+
+async def restore_aliases(ward: Ward, keys: FlowKeys, session: str) -> set[bytes]:
+    """Adopted ids that a session's messages have and that lead nowhere: they lead there again. These ids."""
+    restored = set()
+    async for page in entries_of(ward, keys.log(session)):
+        pairs = [(alias, entry) for entry, fields in page if len(alias := fields.get(b"i", b"")) == 16]
+        answers = await ward.scripts.restore_alias(keys, session, pairs, mend=ward.mend)
+        for (alias, _), answer in zip(pairs, answers, strict=True):
+            if answer.status in (b"FOUND", b"MENDED"):
+                done = "entered it" if answer.status == b"MENDED" else ""
+                ward.found("alias", keys, shown_id(alias), "a message has it, and it leads nowhere", done)
+                restored.add(alias)
+    return restored
+
+
+def shown_id(raw: bytes) -> str:
+    return str(UUID(bytes=raw)) if len(raw) == 16 else shown(raw)
+
+
+def shown(raw: bytes) -> str:
+    return raw.decode(errors="backslashreplace")
+
+
+async def entries_of(
+    ward: Ward, log: bytes
+) -> AsyncGenerator[list[tuple[EntryId, dict[bytes, bytes]]], None]:
+    """A log's entries with their fields, a page at a time; none for a key of a wrong type."""
+    start = b"-"
+    while True:
+        [page] = await ward.read([(log, ("XRANGE", log, start, "+", "COUNT", PAGE))])
+        if not page:
+            return
+        yield [(EntryId.parse(raw), dict(zip(flat[::2], flat[1::2], strict=True))) for raw, flat in page]
+        if len(page) < PAGE:
+            return
+        start = b"(%b" % page[-1][0]

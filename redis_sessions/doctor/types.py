@@ -32,15 +32,10 @@ async def check_types(ward: Ward, page: list[bytes]) -> None:
 
 def _type_of(ward: Ward, key: bytes) -> str | None:
     """The type that a key is to hold; empty: any; None: it is not known."""
-    keys = ward.parts.keys
-    part = keys.parse(key)
-    if part is not None:
-        return "" if part.kind == "aside" else TYPES.get(part.kind)
-    if key == keys.flows or keys.parse_owner(key) is not None:
-        return "set"
-    if key == keys.format:
-        return "string"
-    return "" if keys.is_other(key) else None
+    part = ward.parts.keys.parse(key)
+    if part is None:
+        return ward.parts.keys.type_of(key)
+    return {"aside": "", "merge": "stream", **TYPES}.get(part.kind)
 
 
 async def _set_aside(ward: Ward, key: bytes, wanted: str) -> str:
@@ -53,4 +48,8 @@ async def _set_aside(ward: Ward, key: bytes, wanted: str) -> str:
     answer = await ward.scripts.set_aside(key, aside, wanted)
     if answer.status == b"TAKEN":
         return ""
+    if part and part.kind == "ids":
+        ward.ownerless.add(part.flow_id)
+    if part and part.kind == "aliases":
+        ward.aliasless.add(part.flow_id)
     return f"renamed to {aside.decode(errors='backslashreplace')}; look at it, then delete it"

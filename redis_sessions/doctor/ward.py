@@ -25,15 +25,21 @@ class Ward:
         mend: what is found is mended where that is possible.
         settle: seconds after which a call that is under way now is over.
         logless: names without logs that were met.
+        ownerless: flows whose id map was of a wrong type, and with it who owns them.
+        aliasless: flows whose map of adopted ids was of a wrong type.
     """
 
     def __init__(self, parts: Parts, *, mend: bool, settle: float) -> None:
         self.parts = parts
         self.mend = mend
         self.settle = settle
-        self.report = Report()
+        self.report: Report = Report()
         self.logless: set[tuple[FlowKeys, str]] = set()
-        self.scripts = MendScripts(parts.calls, parts.transport, parts.replication, parts.scripts._limits)
+        self.ownerless: set[str] = set()
+        self.aliasless: set[str] = set()
+        self.scripts: MendScripts = MendScripts(
+            parts.calls, parts.transport, parts.replication, parts.scripts._limits
+        )
 
     def found(self, kind: str, keys: FlowKeys | None, subject: str, text: str, mended: str = "") -> None:
         """Note a finding; ``mended`` says what was done about it."""

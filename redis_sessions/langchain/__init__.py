@@ -14,8 +14,8 @@ from redis_sessions.errors import MissingExtraError
 try:
     from redis_sessions.langchain.conversion import from_langchain, to_langchain
     from redis_sessions.langchain.history import RedisSessionHistory
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "langchain_core":
+except ModuleNotFoundError as _error:
+    if (_error.name or "").partition(".")[0] != "langchain_core":
         raise
     raise MissingExtraError(
         "redis_sessions.langchain needs langchain-core: pip install 'redis-sessions[langchain]'"

@@ -31,7 +31,7 @@ from redis_sessions.models import Message, NewMessage
 if TYPE_CHECKING:
     from datetime import datetime
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 METADATA_KEY = "langchain"
 """The key of ``session_metadata`` with what only LangChain knows."""

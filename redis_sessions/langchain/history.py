@@ -94,8 +94,8 @@ class RedisSessionHistory(BaseChatMessageHistory):
             raise InvalidInputError(msg)
         if limit is not None:
             limits.count("limit", limit, 1)
-        self.flow_id = limits.flow_id(flow_id)
-        self.user_id = str(user_id) if user_id is not None else None
+        self.flow_id: str = limits.flow_id(flow_id)
+        self.user_id: str | None = str(user_id) if user_id is not None else None
         self.context_id = context_id
         self.limit = limit
         self._first_session_id = self._session_id = limits.session_id(session_id)

@@ -23,7 +23,7 @@ from redis_sessions.langflow import runtime
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, SessionTransaction
 
-logger = logging.getLogger("redis_sessions.langflow")
+logger: logging.Logger = logging.getLogger("redis_sessions.langflow")
 
 SWEEP_EVERY = timedelta(minutes=1)
 NOTE_LASTS = timedelta(minutes=10)

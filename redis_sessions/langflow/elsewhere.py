@@ -9,7 +9,7 @@ import logging
 
 from redis_sessions.langflow import attachments, cards, memory_base, runtime
 
-logger = logging.getLogger("redis_sessions.langflow")
+logger: logging.Logger = logging.getLogger("redis_sessions.langflow")
 
 LIMITS = (
     "what Langflow's database had before (messages, builds, transactions) is not shown until it is imported",

@@ -344,7 +344,7 @@ async def _delete(store: SessionStore, whose: scope.Scope, session: str, context
         before = page[0]
 
 
-service = MemoryService()
+service: MemoryService = MemoryService()
 
 
 def install(app: object = None) -> None:

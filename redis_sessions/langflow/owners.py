@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from redis_sessions.models import Message, NewMessage
     from redis_sessions.store import SessionStore
 
-logger = logging.getLogger("redis_sessions.langflow")
+logger: logging.Logger = logging.getLogger("redis_sessions.langflow")
 
 _SECONDS = 60.0
 """How long an answer of the database's is believed."""

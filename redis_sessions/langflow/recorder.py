@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Write = Callable[[SessionStore, bool], Awaitable[object]]
 
-logger = logging.getLogger("redis_sessions.langflow")
+logger: logging.Logger = logging.getLogger("redis_sessions.langflow")
 
 MAX_WAITING = 10_000
 MAX_WAITING_BYTES = 64 * 1024 * 1024

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from pydantic import Field, SecretStr, ValidationError
@@ -25,7 +25,7 @@ class PluginSettings(BaseSettings):
     ``REDIS_SESSIONS_ENABLED`` is true and ``LANGFLOW_REDIS_URL`` is set. ``REDIS_SESSIONS_URL`` comes first.
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="REDIS_SESSIONS_",
         env_ignore_empty=True,
         extra="ignore",

@@ -25,7 +25,7 @@ from redis_sessions.langflow import recorder
 if TYPE_CHECKING:
     from redis_sessions.store import SessionStore
 
-logger = logging.getLogger("redis_sessions.langflow")
+logger: logging.Logger = logging.getLogger("redis_sessions.langflow")
 
 _NEWEST = 200
 """How far back an attempt is looked for that may have been carried out."""

@@ -37,11 +37,18 @@ local record, length = redis.call('HGET', ids, 's' .. session), redis.call('XLEN
 if record and (length > 0 or string.match(record, '^[%d,]+') ~= numbers) then
   return { 'ALIVE' }
 end
-local adopted = {}
-for i = 9, #KEYS do
-  redis.call('SCARD', KEYS[i])
-  adopted[#adopted + 1] = KEYS[i]
+-- A number that leads to another session is that one's, whatever this record says.
+local adopted, mine, seen = {}, {}, {}
+for number in string.gmatch(numbers, '%d+') do
+  local key = KEYS[9 + #seen]
+  local name = redis.call('HGET', ids, 'n' .. number)
+  redis.call('SCARD', key)
+  if not name or name == session then
+    adopted[#adopted + 1], mine[#mine + 1] = key, number
+  end
+  seen[#seen + 1] = number
 end
+numbers = table.concat(mine, ',')
 
 local keys = { log = log, edits = edits, ids = ids, sessions = sessions, aliases = aliases }
 keys.builds, keys.transactions = KEYS[7], KEYS[8]

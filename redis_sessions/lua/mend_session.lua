@@ -19,7 +19,7 @@
     LOGLESS   the record or nothing: a name without messages (forget_session drops it)
     UNREAD    the record or nothing: a log with an entry of a number that its record does not have, or without a
               record (restore_session)
-    CLASH     a number of the record leads to another session
+    CLASH     a number of the record, and the session that it leads to, whose record has it too (mend_clash)
     FOREIGN   the first or last entry is not of this flow: not ours to mend
 
   Atomicity  one shard, one step. May be repeated.
@@ -71,11 +71,13 @@ end
 local wrong, missing = {}, {}
 for number in string.gmatch(numbers, '%d+') do
   local name = redis.call('HGET', ids, 'n' .. number)
-  if not name then
+  if name ~= session then
+    local others = name and string.match(redis.call('HGET', ids, 's' .. name) or '', '^[%d,]+') or ''
+    if string.find(',' .. others .. ',', ',' .. number .. ',', 1, true) then
+      return { 'CLASH', number, name }
+    end
     missing[#missing + 1] = 'n' .. number
     missing[#missing + 1] = session
-  elseif name ~= session then
-    return { 'CLASH' }
   end
 end
 local us = string.match(last, '^%d+')

@@ -71,6 +71,9 @@ redis.call('HSET', ids, 's' .. session, format_record(table.concat(known, ','), 
 for _, number in ipairs(known) do
   redis.call('HSET', ids, 'n' .. number, session)
 end
+if redis.call('PTTL', log) >= 0 then
+  redis.call('HSET', ids, 'ttl', '1') -- sessions of this flow expire: listing has to look
+end
 for i = 8, #ARGV, 2 do
   local key = adopted_of[number_of(ARGV[i + 1])]
   if key and redis.call('HSETNX', aliases, ARGV[i], ARGV[i + 1]) == 1 then

@@ -144,4 +144,4 @@ class ExactRoute(Route):
 
     def __init__(self, method: str, path: str, endpoint: Callable[[Request], Any]) -> None:
         super().__init__(path, endpoint, methods=[method])
-        self.methods = {method}
+        self.methods: set[str] = {method}

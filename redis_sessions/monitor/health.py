@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from redis_sessions.store import SessionStore
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 2
 """A probe wants an answer before it gives up itself."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from redis_sessions.store import SessionStore
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _WHOAMI = "/api/v1/users/whoami"
 _HEADERS = ("authorization", "x-api-key")

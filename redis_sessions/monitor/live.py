@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from redis_sessions.monitor.settings import MonitorSettings
     from redis_sessions.store import SessionStore
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _OPENING = 4
 """Feeds that are opened at the same time: thousands that come back at once are not to starve all others."""

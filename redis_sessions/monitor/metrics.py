@@ -51,7 +51,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
-        self.open_streams = Gauge(
+        self.open_streams: Gauge = Gauge(
             f"{_NAME}_http_streams", "Live feeds that are open.", registry=self._registry
         )
 

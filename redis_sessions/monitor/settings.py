@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
@@ -28,7 +28,7 @@ class MonitorSettings(BaseSettings):
     Each field is also an environment variable: ``REDIS_SESSIONS_MONITOR_`` and its name in capitals.
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="REDIS_SESSIONS_MONITOR_",
         env_ignore_empty=True,
         extra="forbid",

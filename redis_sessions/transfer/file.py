@@ -42,7 +42,11 @@ class FileSource:
         self._path = path
         self._scope = scope
         if not path.is_file():
-            raise ConfigurationError(f"there is no file {str(path)!r}")
+            raise ConfigurationError(
+                f"{str(path)!r} is a folder: name a file"
+                if path.is_dir()
+                else f"there is no file {str(path)!r}"
+            )
         with self._opened() as file:
             head = file.read(_HEAD)
         self._size = path.stat().st_size

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -42,7 +42,7 @@ _DIGEST_BYTES = 16
 class Flow(BaseModel):
     """Line ``flow``: what follows belongs to it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     id: Name
     owner: Name | None = None
@@ -51,7 +51,7 @@ class Flow(BaseModel):
 class End(BaseModel):
     """Line ``end``: how many lines there are of each type."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     flows: int
     messages: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - msgspec looks at it
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 from pydantic import ConfigDict
@@ -78,7 +78,7 @@ class Brief(NamedTuple):
 class ImportedBuild(VertexBuild):
     """A build with its origin."""
 
-    model_config = ConfigDict(frozen=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=False)
 
     origin: Origin | None = None
 
@@ -86,7 +86,7 @@ class ImportedBuild(VertexBuild):
 class ImportedTransaction(Transaction):
     """A transaction with its origin."""
 
-    model_config = ConfigDict(frozen=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=False)
 
     origin: Origin | None = None
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from redis_sessions.models import Message
+    from redis_sessions.settings import Settings
     from redis_sessions.store import SessionStore
     from redis_sessions.transfer.records import ImportedMessage, Item
 
@@ -47,7 +48,7 @@ class Stored:
     def __init__(self, store: SessionStore) -> None:
         self._store = store
         self._parts = store._parts
-        self.settings = store.settings
+        self.settings: Settings = store.settings
 
     async def messages(self, flow_id: str, ids: Sequence[str]) -> dict[str, Message]:
         """Those of the messages that the flow has, by id."""

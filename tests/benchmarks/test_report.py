@@ -77,6 +77,15 @@ def test_a_summary_has_the_best_of_the_others_in_each_row() -> None:
     assert lines == ["| the append | 100 µs | 150 µs, 1.50 × | ≤ 1.6 × | redisvl 700 µs |"]
 
 
+def test_the_others_are_shown_side_by_side_with_what_the_marks_say() -> None:
+    shown = report.view(whole(), "peers")
+
+    assert "| the history-100-hundred | 100 µs | ≤ 2.5 × | 2.00 × | 40.0 ×[1] | – | –[2] |" in shown
+    assert "in sessions of" in shown
+    assert "- [1] reads all" in shown
+    assert "many clients" not in shown
+
+
 def test_a_summary_has_memory_and_throughput() -> None:
     lines = report.view(whole(), "summary").splitlines()
     assert "| bytes of a message of 600, in sessions of 20 | 640 B | 700 B, 1.09 × |  | – |" in lines

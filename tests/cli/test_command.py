@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 import redis_sessions
 from tests.cli.conftest import command_line
 from tests.support import valkey_server
+from tests.support.servers import a_sentinel
 
 pytestmark = pytest.mark.backends("valkey")
 COMMANDS = ["serve", "add", "history", "sessions", "rename", "delete", "tail", "info"]
@@ -118,6 +122,70 @@ def test_a_wrong_password_says_so(cli) -> None:
         outcome = cli("info", "--url", server.url.replace("right", "wrong"))
     assert outcome.code == 3
     assert "password" in outcome.err
+
+
+def test_a_socket_that_is_not_there_is_told(cli, tmp_path) -> None:
+    outcome = cli("info", "--url", f"unix://{tmp_path}/none", "--deadline", "0.2")
+    assert outcome.code == 3
+    assert "there is no such socket" in outcome.err
+
+
+def test_a_server_that_is_no_sentinel_is_told(cli) -> None:
+    with valkey_server() as server:
+        outcome = cli("info", "--url", f"redis+sentinel://127.0.0.1:{server.port}/sessions")
+    assert outcome.code == 2
+    assert "this server is no Sentinel" in outcome.err
+
+
+def test_sentinels_that_are_away_are_not_said_to_know_something(cli) -> None:
+    outcome = cli("info", "--url", "redis+sentinel://127.0.0.1:1/sessions", "--deadline", "0.2")
+    assert outcome.code == 3
+    assert "the Sentinels cannot be reached" in outcome.err
+
+
+def test_a_name_that_no_sentinel_knows_is_told(cli) -> None:
+    with a_sentinel("valkey") as sentinel:
+        outcome = cli("info", "--url", f"{sentinel_url(sentinel)}/sessions", "--deadline", "0.5")
+    assert outcome.code == 3
+    assert "the Sentinels know no primary of that name" in outcome.err
+
+
+def test_a_password_that_a_sentinel_refuses_is_told(cli, monkeypatch) -> None:
+    monkeypatch.setenv("REDIS_SESSIONS_SENTINEL_PASSWORD", "geheim")
+    with a_sentinel("valkey", requirepass="right") as sentinel:
+        outcome = cli("info", "--url", f"{sentinel_url(sentinel)}/sessions", "--deadline", "0.5")
+    assert outcome.code == 3
+    assert "check sentinel_username and sentinel_password" in outcome.err
+    assert "geheim" not in outcome.err
+
+
+def sentinel_url(sentinel) -> str:
+    return f"redis+sentinel://127.0.0.1:{sentinel.port}"
+
+
+def test_tls_to_a_port_without_it_says_what_to_try(cli) -> None:
+    with valkey_server() as server:
+        outcome = cli("info", "--url", f"rediss://127.0.0.1:{server.port}", "--deadline", "0.5")
+    assert outcome.code == 3
+    assert "write redis://" in outcome.err
+
+
+def test_a_port_that_hangs_up_says_what_to_try(cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        hanging_up = threading.Thread(target=hang_up, args=(listening,), daemon=True)
+        hanging_up.start()
+        url = f"redis://127.0.0.1:{listening.getsockname()[1]}"
+        outcome = cli("info", "--url", url, "--deadline", "0.5")
+        listening.shutdown(socket.SHUT_RDWR)
+        hanging_up.join(10)
+    assert outcome.code == 3
+    assert "write rediss://" in outcome.err
+
+
+def hang_up(listening: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            listening.accept()[0].close()
 
 
 def test_a_key_of_another_type_is_told(cli, flow, backend) -> None:

@@ -27,6 +27,14 @@ def test_changes_are_shown_as_they_happen_and_ctrl_c_ends_it(cli, flow, started)
     assert not any("Traceback" in line for line in tail.err)
 
 
+def test_a_flow_that_is_not_there_yet_is_followed_and_that_is_said(cli, started) -> None:
+    tail = started("tail", "mistyped")
+    tail.wait_for("nothing is in it yet", tail.err)
+    cli("add", "mistyped", "hello")
+    tail.wait_for("created", tail.out)
+    assert tail.stop(signal.SIGINT) == 0
+
+
 def test_json_is_one_object_a_line_with_the_same_keys(cli, flow, started) -> None:
     cli("add", flow, "first", "-s", "a")
     cli("delete", flow, "a", "--yes")

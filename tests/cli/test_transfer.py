@@ -129,6 +129,7 @@ MISTAKES: list[Any] = [
     pytest.param("postgresql:/host/db", 2, "postgresql://user@host/database", id="one slash"),
     pytest.param("redis://localhost:6379/0", 2, "redis:// is not a database", id="Redis"),
     pytest.param("://x", 2, "", id="no scheme"),
+    pytest.param("/", 2, "'/' is a folder: name a file", id="a folder"),
 ]
 
 
@@ -152,6 +153,29 @@ def test_an_absolute_path_with_three_slashes_is_told(
     done = cli("import", wrong)
     assert done.code == 2
     assert "four slashes" in done.err
+
+
+def test_a_target_without_its_option_is_told(cli: Cli, tmp_path: Path) -> None:
+    done = cli("export", "out.jsonl")
+    assert done.code == 2
+    assert "redis-sessions export --to out.jsonl" in done.err
+
+
+@pytest.mark.parametrize("target", ["file", "database"])
+def test_a_flow_that_is_not_there_is_not_exported_as_an_empty_one(
+    cli: Cli, database: LangflowDatabase, tmp_path: Path, target: str
+) -> None:
+    to = str(tmp_path / "out.jsonl") if target == "file" else database.url
+    done = cli("export", "--flow", "mistyped", "--to", to)
+    assert done.code == 1
+    assert "there is no flow 'mistyped'" in done.err
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_an_import_of_a_flow_that_is_not_there_says_so(cli: Cli, database: LangflowDatabase) -> None:
+    done = cli("import", database.url, "--flow", "mistyped")
+    assert done.code == 0
+    assert "has nothing of flow 'mistyped'" in done.err
 
 
 def test_a_file_that_is_no_database_is_told(cli: Cli, tmp_path: Path) -> None:

@@ -182,6 +182,56 @@ async def wrong_registry(patient: Patient) -> None:
     await patient.raw.set(f"{patient.prefix}:flows", "x")
 
 
+async def wrong_ids(patient: Patient) -> None:
+    await replace(patient, patient.keys.ids)
+
+
+async def wrong_aliases(patient: Patient) -> None:
+    await replace(patient, patient.keys.aliases)
+
+
+async def wrong_adopted(patient: Patient) -> None:
+    await replace(patient, patient.keys.adopted(int(await patient.number())))
+
+
+async def wrong_aliases_and_adopted(patient: Patient) -> None:
+    await wrong_adopted(patient)
+    await wrong_aliases(patient)
+
+
+async def wrong_owner(patient: Patient) -> None:
+    await replace(patient, patient.store._parts.keys.owner("ann"))
+
+
+async def drop_aliases(patient: Patient) -> None:
+    await patient.raw.delete(patient.keys.aliases)
+
+
+async def number_led_astray(patient: Patient) -> None:
+    await patient.raw.hset(patient.keys.ids, b"n" + await patient.number(), "other")
+
+
+async def number_of_two(patient: Patient) -> None:
+    """As if by hand: the other session's record has it too, and no message with it."""
+    record = await patient.raw.hget(patient.keys.ids, "sother")
+    await patient.raw.hset(patient.keys.ids, "sother", await patient.number() + b"," + record)
+
+
+async def number_of_two_led_astray(patient: Patient) -> None:
+    await number_of_two(patient)
+    await number_led_astray(patient)
+
+
+async def number_of_two_and_a_name(patient: Patient) -> None:
+    """The other session has nothing but the number: no messages, and no other number."""
+    await patient.raw.hset(patient.keys.ids, "snothing", await patient.number() + b"|0|0")
+
+
+async def replace(patient: Patient, key: bytes) -> None:
+    await patient.raw.delete(key)
+    await patient.raw.rpush(key, "x")
+
+
 BREAKS: dict[Callable[[Patient], Awaitable[None]], dict[str, int]] = {
     drop_record: {"log_without_name": 1},
     spoil_record: {"log_without_name": 1},
@@ -210,6 +260,16 @@ BREAKS: dict[Callable[[Patient], Awaitable[None]], dict[str, int]] = {
     wrong_builds: {"wrong_type": 1},
     wrong_list: {"wrong_type": 1, "score": 2},
     wrong_registry: {"wrong_type": 1, "unregistered": 4},
+    wrong_aliases: {"wrong_type": 1, "alias": 2},
+    wrong_adopted: {"wrong_type": 1, "alias": 2},
+    wrong_aliases_and_adopted: {"wrong_type": 2, "alias": 2},
+    wrong_owner: {"wrong_type": 1, "unregistered": 1},
+    drop_aliases: {"alias": 2},
+    number_led_astray: {"number": 1},
+    number_of_two: {"number": 1},
+    number_of_two_led_astray: {"number": 1},
+    number_of_two_and_a_name: {"name_without_log": 1},
+    wrong_ids: {"wrong_type": 1, "log_without_name": 2, "owner": 1},
 }
 
 
@@ -334,13 +394,136 @@ async def test_a_wrong_type_is_not_renamed_onto_another_key(patient: Patient) ->
     assert await patient.raw.get(patient.keys.aside(patient.keys.builds)) == b"precious"
 
 
-async def test_two_sessions_of_one_number_are_told(patient: Patient) -> None:
-    await patient.raw.hset(patient.keys.ids, b"n" + await patient.number(), "other")
+async def copy_chat(patient: Patient) -> None:
+    """As if by hand: the same messages once more, under another name."""
+    await patient.raw.copy(patient.keys.log("chat"), patient.keys.log("copy"))
+    record = await patient.raw.hget(patient.keys.ids, "schat")
+    await patient.raw.hset(patient.keys.ids, "scopy", record)
+
+
+async def test_two_sessions_with_the_same_messages_are_told_and_left(patient: Patient) -> None:
+    await copy_chat(patient)
+    before = await texts(patient.store)
 
     report = await examine(patient.store, mend=True)
 
     assert not report.healthy
-    assert any("another session" in finding.text for finding in report.kinds["number"].first)
+    [finding] = report.kinds["number"].first
+    assert (finding.subject, finding.mended) == ("copy", "")
+    assert "delete the session that is wrong" in finding.text
+    assert await texts(patient.store) == before
+    assert await texts(patient.store, "copy") == await unedited(patient)
+
+
+async def unedited(patient: Patient) -> list[str]:
+    return ["text 4" if text == "changed" else text for text in await texts(patient.store)]
+
+
+@pytest.mark.parametrize("wrong", ["chat", "copy"])
+async def test_two_sessions_with_the_same_messages_are_mended_once_one_is_deleted(
+    patient: Patient, wrong: str
+) -> None:
+    await copy_chat(patient)
+    [kept] = {"chat", "copy"} - {wrong}
+    before = await texts(patient.store, kept)
+    await patient.store.delete_session("flow", wrong)
+
+    await examine(patient.store, mend=True)
+
+    assert counts(await examine(patient.store)) == {}
+    assert await texts(patient.store, kept) == before
+    for message in await patient.store.history("flow", kept):
+        assert await patient.store.get(message.id, flow_id="flow") == message
+
+
+def keys_of_kinds(patient: Patient, number: int) -> dict[str, bytes]:
+    keys, others = patient.keys, patient.store._parts.keys
+    named = {"log": keys.log("chat"), "edits": keys.edits("chat"), "converted": keys.converted("chat")}
+    fixed = {
+        kind: getattr(keys, kind)
+        for kind in TYPES
+        if hasattr(FlowKeys("rs", "f"), kind) and kind not in named
+    }
+    return (
+        {kind: key for kind, key in fixed.items() if isinstance(key, bytes)}
+        | named
+        | {"adopted": keys.adopted(number), "merge": keys.merge}
+        | {"flows": others.flows, "owner": others.owner("ann"), "leaving": others.leaving}
+        | {"count": others.count("x"), "import": others.transfer("x")}
+    )
+
+
+KINDS_OF_KEYS = [*TYPES, "merge", "flows", "owner", "leaving", "count", "import"]
+
+
+@pytest.mark.backends("valkey", "cluster")
+@pytest.mark.parametrize("kind", KINDS_OF_KEYS)
+async def test_a_key_of_a_wrong_type_is_set_aside_and_the_rest_is_sound(patient: Patient, kind: str) -> None:
+    other = await texts(patient.store, "other")
+    key = keys_of_kinds(patient, int(await patient.number()))[kind]
+    await replace(patient, key)
+
+    found = await examine(patient.store)
+    assert found.kinds["wrong_type"].found == 1
+    assert not found.healthy
+
+    mended = await examine(patient.store, mend=True)
+    assert mended.healthy
+    [finding] = mended.kinds["wrong_type"].first
+    assert counts(await examine(patient.store)) == {}
+    assert await texts(patient.store, "other") == other
+    aside = finding.mended.removeprefix("renamed to ").partition(";")[0]
+    assert await patient.raw.lrange(aside, 0, -1) == [b"x"]
+
+
+async def test_messages_whose_changes_were_lost_are_as_they_were_stored(patient: Patient) -> None:
+    before = await unedited(patient)
+    await replace(patient, patient.keys.edits("chat"))
+
+    await examine(patient.store, mend=True)
+
+    assert await texts(patient.store) == before
+
+
+async def test_a_session_whose_log_was_lost_begins_anew(patient: Patient) -> None:
+    await replace(patient, patient.keys.log("chat"))
+
+    report = await examine(patient.store, mend=True)
+    assert report.kinds["name_without_log"].mended == 1
+
+    await patient.store.append("flow", session_id="chat", text="new", sender="U", sender_name="A")
+    assert await texts(patient.store) == ["new"]
+    assert counts(await examine(patient.store)) == {}
+
+
+async def test_a_flow_has_its_owner_again_when_its_id_map_was_lost(patient: Patient) -> None:
+    await wrong_ids(patient)
+
+    await examine(patient.store, mend=True)
+
+    assert await patient.store.owner("flow") == "ann"
+    assert await patient.store.flows(owner="ann") == ["flow"]
+
+
+async def test_a_flow_that_two_owners_claim_gets_neither_when_its_id_map_was_lost(patient: Patient) -> None:
+    await register_with_another(patient)
+    await wrong_ids(patient)
+
+    await examine(patient.store, mend=True)
+
+    assert await patient.store.owner("flow") is None
+
+
+async def test_restored_sessions_still_expire_from_the_list(make_store: MakeStore) -> None:
+    store = await make_store(ttl=timedelta(seconds=60))
+    await store.append("flow", session_id="one", text="x", sender="U", sender_name="A")
+    raw: Any = store.connection.client
+    await raw.delete(keys_of(store).ids)
+    assert (await examine(store, mend=True)).kinds["log_without_name"].mended == 1
+
+    await raw.delete(keys_of(store).log("one"))
+
+    assert await store.sessions("flow") == []
 
 
 async def test_everything_at_once(patient: Patient) -> None:

@@ -83,6 +83,8 @@ async def dump(store: SessionStore) -> dict[bytes, Any]:
             content = await raw.zrange(key, 0, -1, withscores=True)
         elif kind == "set":
             content = await raw.smembers(key)
+        elif kind == "list":
+            content = await raw.lrange(key, 0, -1)
         else:
             content = await raw.get(key)
         found[key] = (kind, content, await raw.pttl(key) >= 0)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from redis_sessions.langchain.history import Place
     from redis_sessions.models import Message
     from redis_sessions.settings import Settings
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MOST = 10_000
 """Messages that are read where nobody says how many (Langflow 1.13: ``MAX_CHAT_HISTORY_FETCH_LIMIT``)."""

@@ -13,8 +13,8 @@ from redis_sessions.transfer.errors import TransferError
 try:
     import sqlalchemy as sa
     from sqlalchemy import exc
-except ModuleNotFoundError as error:
-    raise MissingExtraError("a database needs SQLAlchemy: pip install 'redis-sessions[sql]'") from error
+except ModuleNotFoundError as _error:
+    raise MissingExtraError("a database needs SQLAlchemy: pip install 'redis-sessions[sql]'") from _error
 
 from redis_sessions.transfer.sql.messages import MessageRows
 from redis_sessions.transfer.sql.rows import BuildRows, Rows, TransactionRows
@@ -55,7 +55,7 @@ class Database:
         self.dialect: Dialect = "sqlite" if backend == "sqlite" else "postgresql"
         self._writable = writable
         self._engine = self._open()
-        self.tables = self._inspect()
+        self.tables: dict[str, Table] = self._inspect()
 
     @property
     def name(self) -> str:
@@ -145,12 +145,12 @@ class Table:
 
     def __init__(self, dialect: Any, name: str, columns: list[Any], kind: Dialect) -> None:
         self.name = name
-        self.columns = [str(column["name"]) for column in columns]
+        self.columns: list[str] = [str(column["name"]) for column in columns]
         self._types = {column["name"]: column["type"] for column in columns}
         self._compiled = {name: type_.compile(dialect) for name, type_ in self._types.items()}
         self._dialect = kind
-        self.quoted = quoted(name)
-        self.rows = self._rows()
+        self.quoted: str = quoted(name)
+        self.rows: Any = self._rows()
 
     def _rows(self) -> Any:
         classes: tuple[type[Rows], ...] = (MessageRows, BuildRows, TransactionRows)

@@ -65,8 +65,8 @@ class MessageRows(Rows):
         "user_id": "uuid",
         "duration": "float",
     }
-    without_field = frozenset({"is_output"})
-    fields = MESSAGE_FIELDS
+    without_field: ClassVar[frozenset[str]] = frozenset({"is_output"})
+    fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = MESSAGE_FIELDS
 
     def __init__(self, columns: Sequence[str], known: Mapping[str, Column]) -> None:
         super().__init__(columns, known)

@@ -58,7 +58,7 @@ class Rows:
     def __init__(self, columns: Sequence[str], known: Mapping[str, Column]) -> None:
         self.columns = columns
         self.known = known
-        self.unknown = [name for name in columns if name not in known]
+        self.unknown: list[str] = [name for name in columns if name not in known]
         # Most rows have the same few texts in their JSON columns; nobody changes what they become.
         self._short_json = lru_cache(_REMEMBERED)(self._value)
         self._readers = [(name, self._reader(column)) for name, column in known.items()]
@@ -210,7 +210,7 @@ class BuildRows(Rows):
     kind = "build"
     table = "vertex_build"
     key = "build_id"
-    fields = RUN_FIELDS
+    fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = RUN_FIELDS
     kinds: ClassVar[Mapping[str, Kind]] = {
         "timestamp": "time",
         "id": "text",
@@ -235,7 +235,7 @@ class TransactionRows(Rows):
     kind = "transaction"
     table = "transaction"
     key = "id"
-    fields = RUN_FIELDS
+    fields: ClassVar[Mapping[str, Callable[[Any], Any]]] = RUN_FIELDS
     kinds: ClassVar[Mapping[str, Kind]] = {
         "timestamp": "time",
         "vertex_id": "text",

@@ -1,6 +1,6 @@
 from lfx.base.memory.model import LCChatMemoryComponent
 from lfx.field_typing.constants import Memory
-from lfx.inputs.inputs import IntInput, MessageTextInput, SecretStrInput, StrInput
+from lfx.inputs.inputs import InputTypes, IntInput, MessageTextInput, SecretStrInput, StrInput
 from lfx.schema.dataframe import DataFrame
 from lfx.template.field.base import Output
 
@@ -8,12 +8,12 @@ from redis_sessions.langflow.extension.history import MOST, asked_for, history_o
 
 
 class RedisSessionsComponent(LCChatMemoryComponent):
-    display_name = "Redis Sessions"
-    description = "Chat history in Redis. Connect it to the External Memory of Message History."
-    icon = "Redis"
-    name = "RedisSessions"
+    display_name: str | None = "Redis Sessions"
+    description: str | None = "Chat history in Redis. Connect it to the External Memory of Message History."
+    icon: str | None = "Redis"
+    name: str | None = "RedisSessions"
 
-    inputs = [
+    inputs: list[InputTypes] = [
         SecretStrInput(
             name="url",
             display_name="Redis URL",
@@ -54,7 +54,7 @@ class RedisSessionsComponent(LCChatMemoryComponent):
             advanced=True,
         ),
     ]
-    outputs = [
+    outputs: list[Output] = [
         Output(display_name="Memory", name="memory", method="build_message_history"),
         Output(display_name="Messages", name="messages", method="retrieve_messages"),
     ]
