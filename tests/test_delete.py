@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from redis_sessions import MessageUpdate, NewMessage
+from redis_sessions import MessageUpdate, NewMessage, Transaction, VertexBuild
 from tests.support.talk import FLOW, all_keys, at, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
@@ -146,6 +146,20 @@ async def test_a_session_is_deleted_in_its_flow_only(store: SessionStore) -> Non
     await store.delete_session("one", "chat")
 
     assert await texts(store, flow="two") == ["hello"]
+
+
+@pytest.mark.parametrize("left", ["a build", "a transaction"])
+async def test_a_flow_that_has_something_else_stays_its_owners_when_its_last_session_is_deleted(
+    store: SessionStore, left: str
+) -> None:
+    await say(store, owner="ann")
+    if left == "a build":
+        await store.put_build(VertexBuild(flow_id=FLOW, id="v", valid=True))
+    else:
+        await store.add_transaction(Transaction(flow_id=FLOW, vertex_id="v", status="success"))
+    await store.delete_session(FLOW, "chat")
+
+    assert await store.flows(owner="ann") == [FLOW]
 
 
 async def test_a_merged_session_is_deleted_with_all_ids_that_it_took_over(store: SessionStore) -> None:
