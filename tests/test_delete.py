@@ -148,6 +148,19 @@ async def test_a_session_is_deleted_in_its_flow_only(store: SessionStore) -> Non
     assert await texts(store, flow="two") == ["hello"]
 
 
+@pytest.mark.store_options(feed_max_events=100)
+async def test_deleting_sessions_keeps_the_feed_as_short_as_it_may_be(
+    store: SessionStore, backend: Backend
+) -> None:
+    names = [f"session {number}" for number in range(300)]
+    batch = [NewMessage(text="x", sender="U", sender_name="A", session_id=name) for name in names]
+    await store.append_many(FLOW, batch)
+    for name in names[1:]:
+        await store.delete_session(FLOW, name)
+
+    assert await backend.raw(store).xlen(keys_of(store).feed) <= 200  # servers drop whole nodes
+
+
 @pytest.mark.parametrize("left", ["a build", "a transaction"])
 async def test_a_flow_that_has_something_else_stays_its_owners_when_its_last_session_is_deleted(
     store: SessionStore, left: str
