@@ -4,7 +4,8 @@ A server, a bystander in a process of its own (it appends to a session of its ow
 messages, all the time), and heavy operations one after the other. Each row says what the longest command was
 (SLOWLOG; what Redis waited for a processor is taken off, and it goes first where that may be asked for), and
 how long the bystander's calls took beside it: the median and the 95th percentile, as multiples of those while
-this process was as busy without Redis.
+this process was as busy without Redis. Where a monitor is what has much to do, a visitor asks it for messages
+meanwhile: a bystander of another kind.
 
 A command over 20 ms, or a median over twice the usual, is a failure: the program ends with 1.
 """
@@ -24,12 +25,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import httpx
+
 from redis_sessions import MergeTooLargeError, MessageUpdate, NewMessage, SessionStore
 from redis_sessions.body import encode
 from redis_sessions.doctor import examine
 from redis_sessions.stats import collect
+from tests.heavy_feeds import PATH as MESSAGES
+from tests.heavy_feeds import Readers, a_monitor
+from tests.support import reaper
 from tests.support.servers import BINARIES, Server, a_server
-from tests.support.waiting import pause_for
+from tests.support.waiting import pause_for, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -43,16 +49,23 @@ MIB = 2**20
 
 
 class Bystander:
-    """Somebody else, in a process of its own; notes when each call began and how long it took."""
+    """Somebody else, in a process of its own; notes when each call began and how long it took.
 
-    def __init__(self, server: Server) -> None:
-        self._path = server.folder / "bystander"
-        command = [sys.executable, "-m", "tests.heavy", "--bystander", server.url, str(self._path)]
+    With a store's URL it appends and reads; with a monitor's it asks for messages.
+    """
+
+    def __init__(self, server: Server, url: str | None = None) -> None:
+        self.name = "visitor" if url else "bystander"
+        self._path = server.folder / self.name
+        self._path.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "tests.heavy", "--bystander", url or server.url, str(self._path)]
         self._process = subprocess.Popen(command, start_new_session=True)
+        reaper.tell("started", self._process.pid)
 
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+        reaper.tell("ended", self._process.pid)
 
     def calls(self, start: float, end: float) -> list[float]:
         """How many ms each of the calls of a time took."""
@@ -75,17 +88,38 @@ async def stand_by(url: str, path: Path) -> None:
                 file.write(f"{began} {time.monotonic() - began}\n")
 
 
+async def visit(url: str, path: Path) -> None:
+    async with httpx.AsyncClient(timeout=60) as client:
+        with path.open("a", buffering=1) as file:
+            while True:
+                began = time.monotonic()
+                (await client.get(url)).raise_for_status()
+                file.write(f"{began} {time.monotonic() - began}\n")
+
+
 class Heavy:
     """One server, the store that does heavy things there, and what came of it."""
 
     def __init__(self, server: Server, store: SessionStore, bystander: Bystander) -> None:
-        self.server, self.store, self.bystander = server, store, bystander
+        self.server, self.store, self.bystanders = server, store, [bystander]
         self.failed = False
 
     @contextlib.asynccontextmanager
-    async def phase(self, name: str) -> AsyncIterator[None]:
-        """What is done inside becomes a row."""
-        usual = await self._usual()
+    async def visitor(self, url: str) -> AsyncIterator[None]:
+        """Somebody who asks for this all the time, for the phases inside."""
+        with contextlib.closing(Bystander(self.server, url)) as visitor:
+            while not visitor.is_there:
+                await pause_for(0.1)
+            self.bystanders.append(visitor)
+            try:
+                yield
+            finally:
+                self.bystanders.remove(visitor)
+
+    @contextlib.asynccontextmanager
+    async def phase(self, name: str, usual: list[list[float]] | None = None) -> AsyncIterator[None]:
+        """What is done inside becomes a row. ``usual``: bystanders' calls before, where what came goes on."""
+        goes_on, usual = usual is not None, usual or await self.usual()
         client = self.server.client()
         client.slowlog_reset()
         waited, started = waited_us(self.server), time.monotonic()
@@ -94,24 +128,27 @@ class Heavy:
         slow = {int(each["duration"]): each["command"] for each in client.slowlog_get(1_000)}
         worst = max(slow, default=0)
         net = max(worst - waited, 0)
-        calls = self.bystander.calls(started, ended)
-        usual += await self._usual()
+        found = [each.calls(started, ended) for each in self.bystanders]
+        if not goes_on:
+            usual = [some + more for some, more in zip(usual, await self.usual(), strict=True)]
         row = f"{name:44} {ended - started:8.2f} s  longest {worst / 1_000:6.1f} ms ({net / 1_000:5.1f} net)"
-        if len(calls) > 1:
-            times = statistics.median(calls) / statistics.median(usual)
-            tail = _p95(calls) / _p95(usual)
-            row += f"  bystander {times:5.2f} x, p95 {tail:5.2f} x, most {max(calls):6.1f} ms"
-            self.failed |= times > MOST_TIMES and len(calls) > 20
+        for each, calls, before in zip(self.bystanders, found, usual, strict=True):
+            if len(calls) > 1:
+                times = statistics.median(calls) / statistics.median(before)
+                tail = _p95(calls) / _p95(before)
+                row += f"  {each.name} {times:5.2f} x, p95 {tail:5.2f} x, most {max(calls):6.1f} ms"
+                self.failed |= times > MOST_TIMES and len(calls) > 20
         if net > LONGEST_US:
             self.failed = True
             row += f"  {slow[worst][:60]!r}"
         print(row, flush=True)
 
-    async def _usual(self) -> list[float]:
+    async def usual(self) -> list[list[float]]:
+        """How many ms the bystanders' calls take while this process is busy without Redis."""
         started = time.monotonic()
         while time.monotonic() < started + CALM:
             encode(message("busy", 0))
-        return self.bystander.calls(started, time.monotonic())
+        return [each.calls(started, time.monotonic()) for each in self.bystanders]
 
     async def fill(self, session: str, count: int, *, size: int = 300, adopted: bool = False) -> None:
         for first in range(0, count, 250):
@@ -288,7 +325,54 @@ async def many_flows(heavy: Heavy, count: int) -> None:
                 await act()
 
 
-PARTS = ("session", "expiry", "large", "flow", "flows")
+async def many_feeds(heavy: Heavy, count: int) -> None:
+    """Ten readers of each flow, and a visitor of the monitor that all of them are at."""
+    store, flows = heavy.store, [str(uuid4()) for _ in range(max(count // 10, 1))]
+    for flow in flows:
+        await store.append_many(flow, [message("chat", 0)])
+    seconds = 10
+
+    async def talk() -> None:
+        """A hundred messages a second, each of which ten readers hear of."""
+        said = 0
+        began, before = time.monotonic(), readers.heard
+        while time.monotonic() < began + seconds:
+            await store.append_many(flows[said % len(flows)], [message("chat", said)])
+            said += 1
+            await pause_for(max(began + said / 100 - time.monotonic(), 0))
+        listening = [sum(each.flow == flow for each in readers.all) for flow in flows]
+        expected = sum(listening[number % len(flows)] for number in range(said))
+        await wait_until(lambda: readers.heard - before >= expected, 60, interval=0.1)
+        assert readers.heard - before == expected
+
+    async def come_back() -> None:
+        await readers.close()
+        for flow in flows:
+            await store.append_many(flow, [message("chat", 1)])
+        before = readers.heard
+        await readers.open(count)
+        missed = sum(bool(each.place) for each in readers.all)
+        await wait_until(lambda: readers.heard - before >= missed, 60, interval=0.1)
+
+    with a_monitor(heavy.server.url, store.settings.prefix, count) as url:
+        readers = Readers(url, flows)
+        async with heavy.visitor(f"{url}{MESSAGES}?flow_id={flows[0]}&session_id=chat&limit=100"):
+            steps: dict[str, Callable[[], Awaitable[object]]] = {
+                f"open {count:,} live feeds": lambda: readers.open(count),
+                f"{seconds} s in which nothing happens": lambda: pause_for(seconds),
+                f"{seconds} s of 100 messages, each to ten feeds": talk,
+                "all feeds come back at once": come_back,
+            }
+            try:
+                usual = await heavy.usual()
+                for name, act in steps.items():
+                    async with heavy.phase(name, usual):
+                        await act()
+            finally:
+                await readers.close()
+
+
+PARTS = ("session", "expiry", "large", "flow", "flows", "feeds")
 
 
 async def run(arguments: argparse.Namespace) -> bool:
@@ -309,6 +393,8 @@ async def run(arguments: argparse.Namespace) -> bool:
                 await a_flow_of_many_sessions(heavy, arguments.sessions)
             if "flows" in arguments.parts:
                 await many_flows(heavy, arguments.flows)
+            if "feeds" in arguments.parts:
+                await many_feeds(heavy, arguments.feeds)
             return heavy.failed
 
 
@@ -317,13 +403,15 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--sessions", type=int, default=1_000_000)
     parser.add_argument("--flows", type=int, default=10_000)
+    parser.add_argument("--feeds", type=int, default=2_000)
     parser.add_argument("--kind", choices=sorted(BINARIES), default="valkey")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--bystander", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.bystander:
         url, path = arguments.bystander
-        asyncio.run(stand_by(url, Path(path)))
+        act = visit if url.startswith("http") else stand_by
+        asyncio.run(act(url, Path(path)))
     sys.exit(int(asyncio.run(run(arguments))))
 
 

@@ -13,8 +13,11 @@ import pytest
 
 from redis_sessions import MessageUpdate, NewMessage, SessionStore, Transaction, VertexBuild, acl, connection
 from redis_sessions.errors import AuthenticationError, RedisSessionsError
+from tests.faults import topologies as faults
+from tests.faults.topologies import guarded
 from tests.support import REDIS_SERVER, Server, ValkeyCluster, redis_server, valkey_cluster, valkey_server
 from tests.support.groups import sentinel_trio
+from tests.support.servers import HOST
 from tests.support.talk import at, say
 from tests.support.waiting import wait_until
 
@@ -59,12 +62,14 @@ def refused(client: redis.Redis) -> list[str]:
 
 
 def open_store(url: str, prefix: str, **options: Any) -> SessionStore:
-    return SessionStore.from_url(url, prefix=prefix, username=USER, password=PASSWORD, **options)
+    return SessionStore.from_url(
+        url, **({"prefix": prefix, "username": USER, "password": PASSWORD} | options)
+    )
 
 
-async def do_everything(url: str, prefix: str) -> None:
+async def do_everything(url: str, prefix: str, **options: Any) -> None:
     """Every operation of the store, with and without what makes it take another way."""
-    async with open_store(url, prefix) as store:
+    async with open_store(url, prefix, **options) as store:
         first = await say(store, timestamp=at(1), owner="ann")
         await say(store, timestamp=at(0))  # late
         await say(store, id=uuid4(), session="adopted")
@@ -108,11 +113,11 @@ async def do_everything(url: str, prefix: str) -> None:
         await store.count("caller", window=timedelta(minutes=1))
         await store.counted("caller")
         await store.ping()
-    async with open_store(url, prefix, ttl=timedelta(seconds=5), max_messages=1) as store:
+    async with open_store(url, prefix, ttl=timedelta(seconds=5), max_messages=1, **options) as store:
         await say(store, id=uuid4())
         await say(store, id=uuid4())
         await store.sessions("flow")
-    async with open_store(url, prefix) as store:
+    async with open_store(url, prefix, **options) as store:
         await say(store)  # of a session that no longer expires
         await store.delete_flow("flow")
 
@@ -128,6 +133,23 @@ async def test_the_rules_are_enough(kind: str, since_7_2: bool, request: pytest.
     await do_everything(f"{server.url.removesuffix('/0')}/3", "rs")
 
     assert refused(server.client()) == []
+
+
+@NEEDS_DEBIAN
+async def test_with_tls_on_redis_7_0_the_rules_are_enough_and_not_one_is_too_much(tmp_path: Path) -> None:
+    """Redis counts the calls of each command that is granted; refused ones are in its log."""
+    elsewhere = {*acl.IN_A_CLUSTER, *acl.MENDING, *acl.WAITING, "ping"}  # of idle connections
+    with guarded("redis7", tmp_path, {}) as (server, authority):
+        url = f"rediss://{HOST}:{server.conf('tls-port')}/3"
+        options = {"username": faults.USER, "password": faults.PASSWORD, "tls_ca_file": str(authority)}
+        server.client().config_resetstat()
+
+        await do_everything(url, "rs", **options)
+
+        counted = server.client().info("commandstats")
+        assert server.client().acl_log() == []
+    used = {name.removeprefix("cmdstat_") for name, each in counted.items() if each["calls"]}
+    assert {*acl.commands(since_7_2=False)} - elsewhere - used == set()
 
 
 async def test_the_rules_are_enough_on_sentinels() -> None:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from redis_sessions import MessageUpdate, NewMessage
+from redis_sessions import MessageUpdate, NewMessage, Transaction, VertexBuild
 from tests.support.talk import FLOW, all_keys, at, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
@@ -146,6 +146,33 @@ async def test_a_session_is_deleted_in_its_flow_only(store: SessionStore) -> Non
     await store.delete_session("one", "chat")
 
     assert await texts(store, flow="two") == ["hello"]
+
+
+@pytest.mark.store_options(feed_max_events=100)
+async def test_deleting_sessions_keeps_the_feed_as_short_as_it_may_be(
+    store: SessionStore, backend: Backend
+) -> None:
+    names = [f"session {number}" for number in range(300)]
+    batch = [NewMessage(text="x", sender="U", sender_name="A", session_id=name) for name in names]
+    await store.append_many(FLOW, batch)
+    for name in names[1:]:
+        await store.delete_session(FLOW, name)
+
+    assert await backend.raw(store).xlen(keys_of(store).feed) <= 200  # servers drop whole nodes
+
+
+@pytest.mark.parametrize("left", ["a build", "a transaction"])
+async def test_a_flow_that_has_something_else_stays_its_owners_when_its_last_session_is_deleted(
+    store: SessionStore, left: str
+) -> None:
+    await say(store, owner="ann")
+    if left == "a build":
+        await store.put_build(VertexBuild(flow_id=FLOW, id="v", valid=True))
+    else:
+        await store.add_transaction(Transaction(flow_id=FLOW, vertex_id="v", status="success"))
+    await store.delete_session(FLOW, "chat")
+
+    assert await store.flows(owner="ann") == [FLOW]
 
 
 async def test_a_merged_session_is_deleted_with_all_ids_that_it_took_over(store: SessionStore) -> None:

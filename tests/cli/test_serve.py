@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from redis_sessions.cli.demo import FLOW, SESSION
+from tests.support.secrets import remember
 
 pytestmark = pytest.mark.backends("valkey")
 MESSAGES = "/api/v1/monitor/messages"
@@ -136,6 +137,7 @@ def test_without_uvicorn_one_line_names_the_extra(tmp_path, environment) -> None
 
 def _key(cli, owner: str) -> tuple[str, str]:
     made = cli("key", "new", "--owner", owner, "--json").json
+    remember(made["key"])
     return made["key"], f"{made['hash']} {made['owner']}"
 
 
@@ -174,11 +176,12 @@ def test_keys_may_come_from_the_environment(cli, started, monkeypatch) -> None:
 
 def test_a_langflow_that_is_away_lets_nobody_in(started) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = f"http://user:secret@127.0.0.1:{taken.getsockname()[1]}"
+        url = f"http://user:hush-hush@127.0.0.1:{taken.getsockname()[1]}"
+        remember(url)
     server = started("serve", "--port", "0", "--access", "langflow", "--langflow-url", url)
     base = _address(server)
     assert httpx.get(base + MESSAGES, headers={"x-api-key": "k"}).status_code == 503
-    assert "secret" not in "".join(server.out)
+    assert "hush-hush" not in "".join((*server.out, *server.err))
     assert server.stop() == 0
 
 

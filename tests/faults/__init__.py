@@ -11,7 +11,8 @@ module                is
 ``checker``           the record against those states and the final one
 ``mutations``         the store broken in ten ways, for proving the checker
 ``rounds``            one round: deployment, workers, disturbance, check; its report
-``soak``              rounds by hand, for as long as one likes: ``python -m tests.faults.soak --minutes 30``
+``soak``              rounds by hand, for as long as one likes: ``python -m tests.faults.soak --minutes 30``;
+                      with ``--each redis8 redis6``, every fault of one server on these
 ====================  ================================================================================
 
 The feed is the witness: it has every write of a flow in the order in which they took effect, with the

@@ -1,7 +1,8 @@
 """The faults. Each does its harm to a deployment under load, mends it, and tells how long that took.
 
-That time is how long the deployment could not have served: until a primary was there again that has as many
-replicas as writes wait for, or until the fault was lifted. Writes resume within it and a second.
+That time is how long the deployment could not have served: until a bare client, which asks who is primary as
+all do, had a write acknowledged again by as many replicas as writes wait for; or until the fault was lifted.
+Writes resume within it and a second.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
+from redis_sessions.connection import MAX_ATTEMPT
 from tests.support import poll
+from tests.support.servers import HOST
 from tests.support.waiting import pause_for
 
 if TYPE_CHECKING:
@@ -41,6 +45,10 @@ class Disturbance:
         unsettles: what a primary has done may be lost with it, or be read from it after another took over.
         clocks: seconds that the workers' clocks are off, in turn, for the whole round.
         conf: what servers must be started with.
+        options: what stores must be opened with.
+        unnoticed: seconds that it may last on for a client: what was swallowed on a connection that is open
+            still is given up after an attempt's time.
+        apart: seconds between two acknowledged writes when nothing is wrong.
     """
 
     act: Callable[[Deployment, Sequence[Worker], Sequence[str]], Awaitable[float]]
@@ -48,6 +56,9 @@ class Disturbance:
     unsettles: bool = False
     clocks: tuple[float, ...] = (0.0,)
     conf: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    unnoticed: float = 0.0
+    apart: float = 0.0
 
     @property
     def name(self) -> str:
@@ -58,10 +69,11 @@ class Disturbance:
 
 
 async def slow_answers(deployment: Deployment, *_: object) -> float:
+    """Three answers a second on each connection, which many calls share."""
     fault = _proxy(deployment).delay(0.3)
     await pause_for(TROUBLE)
     fault.disarm()
-    return 0.3
+    return TROUBLE
 
 
 async def answers_cut_in_half(deployment: Deployment, *_: object) -> float:
@@ -126,15 +138,25 @@ async def memory_full(deployment: Deployment, *_: object) -> float:
 
 
 async def disk_full(deployment: Deployment, *_: object) -> float:
-    """The append-only file cannot grow. (``always`` would have the server end itself.)"""
+    """The append-only file cannot grow: with ``everysec`` the server refuses writes until it can."""
     server = _server(deployment)
-    largest = max(path.stat().st_size for path in server.folder.rglob("*") if path.is_file())
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (largest + 20_000, resource.RLIM_INFINITY))
+    _allow_files_to_grow_by(20_000, server)
     await pause_for(TROUBLE)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     started = time.monotonic()
     await _until(lambda: server.client().info("persistence")["aof_last_write_status"] == "ok")
     return TROUBLE + time.monotonic() - started
+
+
+async def disk_full_and_the_server_ends(deployment: Deployment, *_: object) -> float:
+    """The same with ``always``: the server ends itself rather than acknowledge; then there is room again."""
+    server = _server(deployment)
+    _allow_files_to_grow_by(20_000, server)
+    await _until(lambda: not server.alive)
+    started = time.monotonic()
+    await pause_for(0.5)
+    await asyncio.to_thread(server.restart)
+    return time.monotonic() - started
 
 
 async def a_server_killed(deployment: Deployment, *_: object) -> float:
@@ -144,6 +166,11 @@ async def a_server_killed(deployment: Deployment, *_: object) -> float:
     server.kill()
     await asyncio.to_thread(server.restart)
     return time.monotonic() - started
+
+
+async def a_server_killed_between_fsyncs(deployment: Deployment, *_: object) -> float:
+    """With ``everysec``: what WAITAOF has seen on the disk is there, and nothing else is acknowledged."""
+    return await a_server_killed(deployment)
 
 
 async def a_server_restarted(deployment: Deployment, *_: object) -> float:
@@ -174,6 +201,11 @@ async def a_worker_killed(_: object, workers: Sequence[Worker], *__: object) -> 
 
 async def sentinel_primary_killed(deployment: Deployment, *_: object) -> float:
     return await _fail_over(deployment, lambda primary: primary.kill(), lambda primary: primary.restart())
+
+
+async def sentinel_primary_killed_with_files(deployment: Deployment, *_: object) -> float:
+    """The same where a write is acknowledged once it is in the files of two (WAITAOF)."""
+    return await sentinel_primary_killed(deployment)
 
 
 async def sentinel_primary_hangs(deployment: Deployment, *_: object) -> float:
@@ -208,7 +240,7 @@ async def _fail_over(
     old = trio.primary
     started = time.monotonic()
     harm(old)
-    await _until(lambda: trio.primary is not old and _serves(trio.primary, 1))
+    await _until(lambda: trio.primary is not old and _takes_writes(trio.primary, "probe"))
     took = time.monotonic() - started
     await pause_for(max(HANG - took, 0.5))
     await asyncio.to_thread(mend, old)
@@ -227,7 +259,7 @@ async def cluster_primary_killed(deployment: Deployment, _: object, flows: Seque
     old.kill()
     await _until(lambda: _role(partner) == "master")
     await asyncio.to_thread(old.restart)
-    await _until(lambda: _serves(partner, 1), 60)
+    await _until(lambda: _takes_writes(partner, _key(flows[0])), 60)
     return time.monotonic() - started
 
 
@@ -240,7 +272,7 @@ async def cluster_replica_killed(deployment: Deployment, _: object, flows: Seque
     replica.kill()
     await pause_for(0.5)
     await asyncio.to_thread(replica.restart)
-    await _until(lambda: _serves(primary, 1), 60)
+    await _until(lambda: _takes_writes(primary, _key(flows[0])), 60)
     return time.monotonic() - started
 
 
@@ -255,7 +287,7 @@ async def cluster_primary_hangs(deployment: Deployment, _: object, flows: Sequen
     await _until(lambda: _role(partner) == "master")
     await pause_for(max(HANG - (time.monotonic() - started), 0.5))
     old.resume()
-    await _until(lambda: _serves(partner, 1), 60)
+    await _until(lambda: _takes_writes(partner, _key(flows[0])), 60)
     return time.monotonic() - started
 
 
@@ -269,7 +301,7 @@ async def cluster_failover(deployment: Deployment, _: object, flows: Sequence[st
         new = _partner(cluster.nodes, old)
         started = time.monotonic()
         new.client().execute_command("CLUSTER FAILOVER")
-        await _until(lambda new=new: _role(new) == "master" and _serves(new, 1))  # type: ignore[misc]
+        await _until(partial(_takes_writes, new, _key(flows[0])))
         longest = max(longest, time.monotonic() - started)
         await pause_for(0.5)
         await settle(deployment)
@@ -372,6 +404,19 @@ def _serves(node: Server, replicas: int) -> bool:
     return info["role"] == "master" and sum(each["state"] == "online" for each in online) >= replicas
 
 
+def _takes_writes(node: Server, key: str) -> bool:
+    """Whether a bare client's write is acknowledged, and a replica has it."""
+    with contextlib.closing(redis.Redis(host=HOST, port=node.port, socket_timeout=0.5)) as client:
+        pipeline = client.pipeline(transaction=False).set(key, "probe")
+        written, replicas = pipeline.wait(1, 200).execute()
+    return bool(written and replicas >= 1)
+
+
+def _allow_files_to_grow_by(size: int, server: Server) -> None:
+    largest = max(path.stat().st_size for path in server.folder.rglob("*") if path.is_file())
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (largest + size, resource.RLIM_INFINITY))
+
+
 def _partner(nodes: Sequence[Server], node: Server) -> Server:
     """The other of a primary and its replica: nodes of a cluster are three primaries, then their replicas."""
     place = list(nodes).index(node)
@@ -379,16 +424,28 @@ def _partner(nodes: Sequence[Server], node: Server) -> Server:
 
 
 def _all() -> Iterator[Disturbance]:
-    for act in (slow_answers, answers_cut_in_half, answers_dropped, requests_dropped, a_black_hole):
+    for act in (slow_answers, answers_cut_in_half):
         yield Disturbance(act)
+    for act in (answers_dropped, requests_dropped, a_black_hole):
+        yield Disturbance(act, unnoticed=MAX_ATTEMPT)
     for act in (a_server_that_hangs, scripts_forgotten, clients_killed, a_server_killed, a_server_restarted):
         yield Disturbance(act, ("single", "tls+acl"))
     yield Disturbance(memory_full, conf={"maxmemory-policy": "noeviction"})
     yield Disturbance(disk_full, conf={"appendfsync": "everysec"})
+    yield Disturbance(disk_full_and_the_server_ends)
+    yield Disturbance(
+        a_server_killed_between_fsyncs,
+        conf={"appendfsync": "everysec"},
+        options={"wait_aof": True},
+        apart=1.0,
+    )
     yield Disturbance(clocks_off, clocks=(90.0, -90.0, 0.0, 0.0))
     yield Disturbance(a_worker_killed, ("single", "sentinel", "cluster"))
     for act in (sentinel_primary_killed, sentinel_primary_hangs):
         yield Disturbance(act, ("sentinel",), unsettles=True)
+    yield Disturbance(
+        sentinel_primary_killed_with_files, ("sentinel",), unsettles=True, options={"wait_aof": True}
+    )
     for act in (sentinel_replica_killed, a_sentinel_killed):
         yield Disturbance(act, ("sentinel",))
     for act in (cluster_primary_killed, cluster_primary_hangs, cluster_failover):

@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,7 @@ CALM = 0.7
 """Seconds of undisturbed load before, between and after disturbances."""
 RESUME = 1.0
 """Seconds after the end of a disturbance by which writes have resumed."""
+_WATCH = 0.02
 LEAVING = 2.5
 """Seconds by which every client has left a primary that was replaced, on a busy machine."""
 
@@ -105,24 +107,79 @@ class Worker:
         return code
 
 
+class Stalls:
+    """How long this machine did nothing for a thread that was ready: that is nobody's outage.
+
+    It has a thread that sleeps, again and again, and notes when it was woken too late.
+    """
+
+    def __init__(self) -> None:
+        self._late: list[tuple[float, float]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def longest(self, start: float, end: float) -> float:
+        """Seconds, between two moments."""
+        return max((late for at, late in self._late if start <= at <= end), default=0.0)
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        before = time.monotonic()
+        while not self._ended.wait(_WATCH):
+            now = time.monotonic()
+            self._late.append((now, now - before - _WATCH))
+            before = now
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A disturbance, how many seconds it ``lasted``, and how long no write was acknowledged beside it.
+
+    ``allowed`` is what of that is neither its nor ours: writes that are always apart, what lasts on for a
+    client on its open connection, and a machine that stood still.
+    """
+
+    name: str
+    lasted: float
+    gap: float
+    allowed: float = 0.0
+
+    @property
+    def resumed_after(self) -> float:
+        """Seconds after its end in which no write was acknowledged."""
+        return self.gap - self.lasted - self.allowed
+
+    @property
+    def too_long(self) -> bool:
+        return self.resumed_after > RESUME
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.lasted:.2f} s/{self.gap:.2f} s ({self.allowed:.2f} allowed)"
+
+
 @dataclass
 class Report:
-    """What came of a round. ``outages``: of each disturbance, how long it and the pause in writes lasted."""
+    """What came of a round."""
 
     seed: int
     verdict: Verdict
     exits: list[int] = field(default_factory=list)
-    outages: list[tuple[str, float, float]] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
-        """All that is wrong, but for how soon writes resumed."""
+        """All that is wrong: the checker's complaints, workers that ended badly, writes that resumed late."""
         exits = [f"a worker ended with {code}" for code in self.exits if code != 0]
-        return self.verdict.complaints + exits
+        late = [f"writes resumed too late: {outage}" for outage in self.outages if outage.too_long]
+        return self.verdict.complaints + exits + late
 
     def __str__(self) -> str:
         verdict = self.verdict
-        outages = ", ".join(f"{name} {fault:.1f} s/{gap:.1f} s" for name, fault, gap in self.outages)
+        outages = ", ".join(str(outage) for outage in self.outages)
         return (
             f"seed {self.seed}: {verdict.calls} calls, {verdict.acknowledged} writes acknowledged, "
             f"{verdict.unknown} unknown, {verdict.reads} reads ({verdict.unsettled_reads} unsettled), "
@@ -162,7 +219,9 @@ async def play(
     ]
     spans: list[tuple[Disturbance, float, float, float]] = []
     unsettled: list[tuple[float, float]] = []
-    async with _running(team):
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(_running(team))
+        stalls = stack.enter_context(contextlib.closing(Stalls()))
         await pause_for(CALM)
         await settle(deployment)
         for disturbance in disturbances:
@@ -181,8 +240,14 @@ async def play(
     async with SessionStore.from_url(deployment.direct_url, **deployment.admin_options) as store:
         finals = await read_finals(store, flows)
     verdict = await asyncio.to_thread(check, calls, finals, unsettled)
+    apart = max(each.apart for each in disturbances)
     outages = [
-        (each.name, lasted, max(longest_gap(calls, flow, start, end) for flow in flows))
+        Outage(
+            each.name,
+            lasted,
+            max(longest_gap(calls, flow, start, end) for flow in flows),
+            each.unnoticed + apart + stalls.longest(start, end),
+        )
         for each, start, lasted, end in spans
     ]
     return Report(seed, verdict, list(exits), outages)

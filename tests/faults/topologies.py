@@ -64,10 +64,14 @@ class Deployment:
 
 @contextlib.asynccontextmanager
 async def deploy(
-    topology: Topology, kind: str, folder: Path, conf: dict[str, Any] | None = None
+    topology: Topology,
+    kind: str,
+    folder: Path,
+    conf: dict[str, Any] | None = None,
+    stores: dict[str, Any] | None = None,
 ) -> AsyncIterator[Deployment]:
-    """A deployment of servers of ``kind``; ``conf`` is for the data servers."""
-    options: dict[str, Any] = {"feed_max_events": 1_000_000}
+    """A deployment of servers of ``kind``; ``conf`` is for the data servers, ``stores`` for the clients."""
+    options: dict[str, Any] = {"feed_max_events": 1_000_000, **(stores or {})}
     conf = {**DURABLE, **(conf or {})}
     match topology:
         case "single":
@@ -75,7 +79,7 @@ async def deploy(
                 async with Proxy(server) as proxy:
                     yield Deployment(topology, proxy.url, server.url, options, server=server, proxy=proxy)
         case "tls+acl":
-            with _guarded(kind, folder, conf) as (server, tls):
+            with guarded(kind, folder, conf) as (server, tls):
                 url = f"rediss://{HOST}:{server.conf('tls-port')}/0"
                 options |= {"username": USER, "password": PASSWORD, "tls_ca_file": str(tls)}
                 yield Deployment(topology, url, server.url, options, server=server)
@@ -90,7 +94,7 @@ async def deploy(
 
 
 @contextlib.contextmanager
-def _guarded(kind: str, folder: Path, conf: dict[str, Any]) -> Any:
+def guarded(kind: str, folder: Path, conf: dict[str, Any]) -> Any:
     """A server with TLS, and with a user who may do what the documented ACL says and nothing else."""
     authority = trustme.CA()
     certificate = authority.issue_cert(HOST, not_after=_tomorrow())

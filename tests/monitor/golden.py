@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis_sessions.models import Transaction, VertexBuild
 from redis_sessions.monitor import hash_key
+from tests.support.secrets import remember
 
 if TYPE_CHECKING:
     from redis_sessions.store import SessionStore
@@ -23,6 +24,7 @@ PREFIX = "gold-84676ce8-"
 
 KEY = "rs-the-key-of-the-recording"
 KEYS = {hash_key(KEY): USER}
+remember(KEY)
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,11 @@ from redis_sessions.monitor import KeyAccess, LangflowAccess, Principal, monitor
 from redis_sessions.monitor.access import virtual_flow_id
 from redis_sessions.monitor.app import PREFIX, ExactRoute
 from tests.support import valkey_server
+from tests.support.secrets import remember
 from tests.support.talk import nothing_changes
 
 from .conftest import HOST
+from .test_live import reading, served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -53,6 +55,7 @@ class Target:
     adopted: str
     cursor: str
     etag: str
+    event: str
 
     def plain(self, text: str) -> str:
         """A text without its names."""
@@ -75,6 +78,7 @@ def probe(target: Target) -> dict[tuple[str, str], list[dict[str, Any]]]:
         ("GET", "/messages/stream"): [
             {"params": flow},
             {"params": flow | named},
+            {"params": flow, "headers": {"last-event-id": target.event}},
             {"params": flow, "headers": {"last-event-id": "1-1"}},
         ],
         ("GET", "/messages/export"): [{"params": flow}, {"params": flow | named}],
@@ -125,6 +129,7 @@ def made_up() -> Target:
         adopted=str(uuid.uuid4()),
         cursor=to_cursor(place.us, place),
         etag=f'W/"{uuid.uuid4().hex}"',
+        event=f"{uuid.uuid4().int % 10**13}-0",
     )
 
 
@@ -152,6 +157,10 @@ async def say(store: SessionStore, flow: str, owner: str, session: str = SESSION
 
 @pytest.fixture
 async def anns(store: SessionStore) -> Target:
+    return await fill_for_ann(store)
+
+
+async def fill_for_ann(store: SessionStore) -> Target:
     """What Ann has."""
     flow, source = str(uuid.uuid4()), str(uuid.uuid4())
     message = await say(store, flow, ANN)
@@ -164,7 +173,14 @@ async def anns(store: SessionStore) -> Target:
         etag = (await client.get(f"{PREFIX}/messages", params=params)).headers["etag"]
         shown = (await client.get(f"{PREFIX}/messages", params=params)).json()
     assert {one["id"] for one in shown} == {message.id, adopted.id}
-    return Target(flow, source, SESSION, message.id, adopted.id, adopted.cursor, etag)
+    event = await last_event(store, flow)
+    return Target(flow, source, SESSION, message.id, adopted.id, adopted.cursor, etag, event)
+
+
+async def last_event(store: SessionStore, flow: str) -> str:
+    raw: Any = store.connection.client
+    newest = await raw.xrevrange(store._parts.keys.flow(flow).feed, count=1)
+    return str(newest[0][0].decode())
 
 
 @contextlib.asynccontextmanager
@@ -181,6 +197,7 @@ async def whoami(_: Request) -> JSONResponse:
 @pytest.fixture(params=["keys", "langflow"])
 async def bob(request: pytest.FixtureRequest, store: SessionStore) -> AsyncIterator[httpx.AsyncClient]:
     key, hashed = new_key()
+    remember(key)
     async with contextlib.AsyncExitStack() as stack:
         access: Access = KeyAccess(store, {hashed: BOB})
         if request.param == "langflow":
@@ -359,11 +376,47 @@ async def test_a_write_that_names_its_owner_changes_nothing_of_anothers(
 async def test_a_place_in_anothers_feed_is_no_place_in_ones_own(store: SessionStore, anns: Target) -> None:
     mine = str(uuid.uuid4())
     await say(store, mine, BOB)
-    raw: Any = store.connection.client
-    theirs = (await raw.xrevrange(store._parts.keys.flow(anns.flow).feed, count=1))[0][0].decode()
     said = []
-    for after in (theirs, "1700000000000-0"):
+    for after in (anns.event, "1700000000000-0"):
         with pytest.raises(FeedGapError) as caught:
             await anext(store.watch(mine, after=after))
         said.append((str(caught.value), caught.value.resume_after))
     assert said[0] == said[1]
+
+
+async def test_a_reader_that_comes_back_with_anothers_place_is_told_to_read_its_own_flow_afresh(
+    store: SessionStore, anns: Target
+) -> None:
+    key, hashed = new_key()
+    remember(key)
+    mine = str(uuid.uuid4())
+    await say(store, mine, BOB)
+    place = await last_event(store, mine)
+    heard = []
+    async with served(store, KeyAccess(store, {hashed: BOB})) as url:
+        for after in (anns.event, made_up().event):
+            headers = {"x-api-key": key, "last-event-id": after}
+            async with reading(url, flow_id=mine, headers=headers) as reader:
+                heard.append(await anext(reader))
+
+    assert heard == [("reset", place, {})] * 2
+
+
+async def test_a_reader_that_comes_back_with_anothers_place_hears_of_its_own_flow_only(
+    store: SessionStore, anns: Target
+) -> None:
+    key, hashed = new_key()
+    remember(key)
+    mine = str(uuid.uuid4())
+    await say(store, mine, BOB)
+    headers = {"x-api-key": key, "last-event-id": anns.event}
+    async with (
+        served(store, KeyAccess(store, {hashed: BOB})) as url,
+        reading(url, flow_id=mine, headers=headers) as reader,
+    ):
+        await anext(reader)
+        await say(store, anns.flow, ANN)
+        message = await say(store, mine, BOB)
+        kind, _, data = await anext(reader)
+
+    assert (kind, data["flow_id"], data["message"]["id"]) == ("created", mine, message.id)

@@ -19,14 +19,18 @@ _RETRIED = "retries late_attempts"
 
 PYTHON = {
     "store": "append history sessions flows formats / foreign_entries recent connection",
-    "writing": f"append update delete rename moved flows / seen_elsewhere trim ttl bad_input {_RETRIED}",
+    "writing": (
+        f"append update delete rename moved flows / stale_writes seen_elsewhere trim ttl bad_input {_RETRIED}"
+    ),
     "reading": "history recent sessions flows wire / bad_input foreign_entries torn_reads",
     "scripts": f"append update delete rename moved flows / trim ttl {_RETRIED} races huge bad_input",
     "scripting": f"append update rename delete flows / bad_input wait_replicas {_RETRIED}",
     "reader": "history recent wire update / rename moved foreign_entries torn_reads",
     "history": "history recent wire update / rename moved foreign_entries torn_reads",
     "ids": "ids keys append / history moved",
-    "monitor/access": "monitor/access cli/key / page/endpoints monitor/live monitor/sessions monitor/golden",
+    "monitor/access": (
+        "monitor/access monitor/export cli/key / page/endpoints monitor/live monitor/sessions monitor/golden"
+    ),
     "monitor/langflow_access": "monitor/access",
 }
 LUA = {

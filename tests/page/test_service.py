@@ -10,6 +10,7 @@ import pytest
 from redis_sessions import SessionStore
 from redis_sessions.monitor import KeyAccess, new_key
 from tests.support import valkey_server
+from tests.support.secrets import remember
 from tests.support.talk import keys_of
 
 from .conftest import SESSION, address, heading, message, row, said, served, talk
@@ -31,6 +32,7 @@ async def test_a_key_is_asked_for_once_and_kept_for_the_tab(
 ) -> None:
     pages.expect("403")
     key, digest = new_key()
+    remember(key)
     await store.append_many(flow, [said(SESSION, "mine")], owner="ada")
     await store.append(
         "20000000-0000-4000-8000-000000000000", text="x", sender="U", sender_name="U", owner="bob"

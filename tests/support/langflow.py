@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.support import reaper
+from tests.support import reaper, secrets
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import poll
 
@@ -82,6 +82,7 @@ class LangflowServer:
         }
         self._env = kept | _ENVIRONMENT | {"LANGFLOW_CONFIG_DIR": str(folder / "config")} | env
         self._env["LANGFLOW_DATABASE_URL"] = self.database
+        secrets.remember_settings(self._env)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -130,6 +131,7 @@ class LangflowServer:
         bearer = {"Authorization": f"Bearer {token}"}
         answer = self.http.post("/api/v1/api_key/", json={"name": "tests"}, headers=bearer)
         self.http.headers["x-api-key"] = answer.raise_for_status().json()["api_key"]
+        secrets.remember(self.http.headers["x-api-key"])
         self.http.cookies.clear()
 
     def wait(self, timeout: float = START) -> int:
@@ -154,6 +156,7 @@ class LangflowServer:
     def close(self) -> None:
         self.http.close()
         self.stop()
+        secrets.look_at("Langflow's log", self.log)
 
     def create_flow(self, flow: dict[str, Any]) -> str:
         """Store a flow; its id."""

@@ -1,9 +1,10 @@
 """No log of the whole suite has a password that the suite used.
 
 Passwords are noted where they are used: whatever a ``SecretStr`` gives to us (all settings with passwords are
-such), what a server of the tests is started with, and what a test gives to :func:`remember` because another
-process uses it. Looked at are the log records of a test, what it and its fixtures print, and the logs of its
-servers. A test whose logs have a password fails, whichever process of pytest-xdist runs it.
+such), what a server of the tests is started with, what the settings of another process have, and the API keys
+that tests call with. Looked at are the log records of a test, what it and its fixtures print, and the logs of
+its servers, of Langflow and of our own command. A test whose logs have a password fails, whichever process of
+pytest-xdist runs it.
 
 The hooks are imported by ``tests/conftest.py``.
 """
@@ -19,7 +20,7 @@ import pytest
 from pydantic import SecretStr
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
 _SHORTEST = 6
 """Shorter ones, such as "p", are in every text."""
@@ -38,6 +39,13 @@ def remember(secret: str | bytes | None) -> None:
         text = _password_of(text)
     if len(text) >= _SHORTEST and not text.isspace():
         _secrets.update({text, quote(text, safe="", errors="backslashreplace")})
+
+
+def remember_settings(environment: Mapping[str, str]) -> None:
+    """Note what is secret in the settings that another process of ours is given."""
+    for name, value in environment.items():
+        if name.startswith("REDIS_SESSIONS_") and name.endswith(("PASSWORD", "URL")):
+            remember(value)
 
 
 def look_at(where: str, text: str) -> None:

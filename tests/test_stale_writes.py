@@ -1,0 +1,152 @@
+"""What happens between a write's look at a session and its script: the script notices, the write looks again.
+
+The proxy holds what the write has read; meanwhile the session goes, or another one takes its place.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from redis_sessions import SessionNotFoundError
+from tests.support import Proxy, Server
+from tests.support.talk import FLOW, say, texts
+from tests.test_torn_reads import interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis_sessions import SessionStore
+    from tests.conftest import Backend, MakeStore
+
+pytestmark = pytest.mark.backends("valkey")
+
+
+@pytest.fixture
+async def proxy(backend: Backend) -> AsyncIterator[Proxy]:
+    assert isinstance(backend.server, Server)
+    async with Proxy(backend.server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def near(make_store: MakeStore) -> SessionStore:
+    """The store that comes between."""
+    return await make_store()
+
+
+@pytest.fixture
+async def far(make_store: MakeStore, proxy: Proxy, near: SessionStore) -> SessionStore:
+    """The store that writes, behind the proxy."""
+    return await make_store(proxy.url, deadline=timedelta(seconds=20))
+
+
+async def begin_anew(store: SessionStore) -> None:
+    await store.delete_session(FLOW, "chat")
+    await say(store, "new")
+
+
+async def test_a_session_that_goes_while_it_is_deleted_was_not_there(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    await say(near)
+    await say(near, "kept", "other")
+
+    deleted = await interrupted(
+        proxy, far.delete_session(FLOW, "chat"), b"HGET", lambda: near.delete_session(FLOW, "chat")
+    )
+
+    assert deleted == 0
+    assert await near.sessions(FLOW) == ["other"]
+
+
+async def test_a_session_that_is_begun_anew_while_it_is_deleted_goes_too(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    await say(near)
+    await say(near)
+
+    deleted = await interrupted(proxy, far.delete_session(FLOW, "chat"), b"HGET", lambda: begin_anew(near))
+
+    assert deleted == 1
+    assert await near.sessions(FLOW) == []
+
+
+async def test_a_session_that_goes_while_it_is_renamed_is_not_found(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    await say(near)
+    await say(near, "kept", "other")
+
+    with pytest.raises(SessionNotFoundError):
+        await interrupted(
+            proxy, far.rename_session(FLOW, "chat", "new"), b"HGET", lambda: near.delete_session(FLOW, "chat")
+        )
+
+    assert await near.sessions(FLOW) == ["other"]
+
+
+async def test_a_session_that_is_begun_anew_while_it_is_renamed_gets_the_name(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    await say(near, "old")
+
+    result = await interrupted(
+        proxy, far.rename_session(FLOW, "chat", "renamed"), b"HGET", lambda: begin_anew(near)
+    )
+
+    assert (result.outcome, result.messages) == ("renamed", 1)
+    assert await texts(near, "renamed") == ["new"]
+
+
+async def test_a_message_that_goes_while_it_is_deleted_is_not_among_the_deleted(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    message = await say(near)
+    await say(near, "kept")
+
+    deleted = await interrupted(
+        proxy,
+        far.delete_messages([message.id], flow_id=FLOW),
+        b"XRANGE",
+        lambda: near.delete_messages([message.id], flow_id=FLOW),
+    )
+
+    assert deleted == []
+
+
+async def test_of_two_new_owners_the_one_who_came_later_has_the_flow(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    await say(near, owner="ann")
+
+    await interrupted(proxy, far.set_owner(FLOW, "ben"), b"HGET", lambda: near.set_owner(FLOW, "cleo"))
+
+    assert await near.owner(FLOW) == "ben"
+    assert [await near.flows(owner=name) for name in ("ann", "ben", "cleo")] == [[], [FLOW], []]
+
+
+async def test_a_flow_that_gets_a_session_while_it_is_deleted_is_deleted_with_it(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    await say(near)
+
+    deleted = await interrupted(
+        proxy, far.delete_flow(FLOW), b"ZREVRANGE", lambda: say(near, session="other")
+    )
+
+    assert deleted == 2
+    assert await near.flows() == []
+
+
+async def test_a_rename_to_its_own_name_of_a_session_that_goes_is_not_found(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    await say(near)
+    await say(near, "kept", "other")
+    renaming = far.rename_session(FLOW, "chat", "chat")
+
+    with pytest.raises(SessionNotFoundError):
+        await interrupted(proxy, renaming, b"HGET", lambda: near.delete_session(FLOW, "chat"))
