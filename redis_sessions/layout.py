@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _PROPERTIES = (
     b',"duration":null,"properties":{"text_color":null,"background_color":null,"edited":false,"source":{"id":'
 )
+_BLANK = (
+    b',"duration":null,"properties":{"text_color":"","background_color":"","edited":false,"source":{"id":'
+)
 _NO_USAGE = b',"state":"complete","targets":[],"usage":null,"build_duration":null},"category":"message"'
 
 FRAGMENTS: tuple[tuple[bytes, bytes], ...] = (
@@ -28,9 +31,11 @@ FRAGMENTS: tuple[tuple[bytes, bytes], ...] = (
     (b"\x02", b',"context_id":'),
     # In the fourth: from the files to the category. Longer ones first, as they are looked for.
     (b"\x03", b'"[]","edit":false' + _PROPERTIES),
+    (b"\x17", b'"[]","edit":false' + _BLANK),  # as components of Langflow before 1.6 send them
     (b"\x04", _PROPERTIES),
     (b"\x05", b'null,"display_name":null,"source":null},"icon":null'),
     (b"\x06", b'},"icon":null,"allow_markdown":false,"positive_feedback":null' + _NO_USAGE),
+    (b"\x18", b'},"icon":"","allow_markdown":false,"positive_feedback":null' + _NO_USAGE),
     (b"\x07", b',"allow_markdown":false,"positive_feedback":null' + _NO_USAGE),
     (b"\x08", b',"allow_markdown":false,"positive_feedback":'),
     (b"\x0b", b',"state":"complete","targets":[],"usage":'),

@@ -20,7 +20,7 @@ from redis_sessions.cli.running import safe_url
 from redis_sessions.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import uvicorn
 
@@ -50,8 +50,21 @@ def serve_until_stopped(where: Where, host: str, port: int, *, demo: bool, optio
         _check_options(monitor, options)
         store = SessionStore(where.settings() or _settings_of_this_machine(where))
         access = configured_access(monitor, store)
-    with contextlib.closing(_listen(host, port, monitor)) as listener, failures(safe_url(store.settings)):
-        asyncio.run(_Serving(store, access, monitor, listener, demo=demo).run())
+    with (
+        contextlib.closing(_listen(host, port, monitor)) as listener,
+        failures(safe_url(store.settings)),
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        runner.run(_Serving(store, access, monitor, listener, demo=demo).run())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """That of uvloop, which takes up to a tenth less of the processor for a request, where it is there."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _check_options(monitor: MonitorSettings, options: dict[str, Any]) -> None:
