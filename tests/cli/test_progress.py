@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import sys
@@ -37,7 +38,11 @@ class Terminal:
 
     def shown(self) -> str:
         self._stderr.flush()
-        return os.read(self._ours, 100_000).decode()
+        parts = []
+        with contextlib.suppress(BlockingIOError):
+            while True:  # a terminal gives some kB at a time
+                parts.append(os.read(self._ours, 100_000))
+        return b"".join(parts).decode()
 
 
 @pytest.fixture
