@@ -289,8 +289,9 @@ class Writing(Opened):
                         raise type(error)(msg, write_may_have_happened=True) from error
                     ids = [place.entry.message_id for place in some]
                     deleted |= gone or set()
-                    # To be looked for again: their session has moved, or they were only thought to be there.
-                    waiting += [one for one in ids if gone is None or (one in known and one not in gone)]
+                    # To be looked for again: their session has another name, they have moved to another, or
+                    # they were only thought to be there.
+                    waiting += [one for one in ids if gone is None or one not in gone]
             known = {}
             if waiting:
                 attempt.check_contention("a session of these messages")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from redis_sessions import SessionNotFoundError
+from redis_sessions import MessageUpdate, SessionNotFoundError
 from tests.support import Proxy, Server
 from tests.support.talk import FLOW, say, texts
 from tests.test_torn_reads import interrupted
@@ -150,3 +150,20 @@ async def test_a_rename_to_its_own_name_of_a_session_that_goes_is_not_found(
 
     with pytest.raises(SessionNotFoundError):
         await interrupted(proxy, renaming, b"HGET", lambda: near.delete_session(FLOW, "chat"))
+
+
+async def test_a_message_that_moves_while_it_is_deleted_is_deleted_where_it_is_then(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    message = await say(near, "goes")
+    await say(near, "stays")
+
+    deleted = await interrupted(
+        proxy,
+        far.delete_messages([message.id], flow_id=FLOW),
+        b"XRANGE",
+        lambda: near.update(message.id, MessageUpdate(session_id="other"), flow_id=FLOW),
+    )
+
+    assert deleted == [str(message.id)]
+    assert (await texts(near), await texts(near, "other")) == (["stays"], [])
