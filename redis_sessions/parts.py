@@ -71,14 +71,14 @@ class Parts:
         )
         self.reader: Reader = Reader(self.calls, self.transport)
         self.registry: Registry = Registry(self.keys, self.calls, self.transport, self.replication)
-        whereabouts = Whereabouts()
+        self.whereabouts: Whereabouts = Whereabouts()
         self.latest: Latest = Latest()
         self.drafts: Drafts = Drafts()
         self.resolver: Resolver = Resolver(
-            self.keys, self.calls, self.transport, self.reader, self.registry, whereabouts
+            self.keys, self.calls, self.transport, self.reader, self.registry, self.whereabouts
         )
         self.appender: Appender = Appender(
-            settings, self.calls, self.scripts, self.reader, self.registry, whereabouts, self.latest
+            settings, self.calls, self.scripts, self.reader, self.registry, self.whereabouts, self.latest
         )
         self.history: History = History(self.calls, self.transport, self.reader, self.appender)
         self.overview: Overview = Overview(self.calls, self.transport, self.reader, self.history)

@@ -3,7 +3,8 @@
 A message id names its session's number, not the session. This process has often just met that session:
 then its entry is read there at once. An entry that is found under its address in a session that has its
 number *is* the message (``reader.py`` checks the number against the record); a guess that leads nowhere
-costs a trip.
+costs a trip. Likewise a session is deleted and renamed by the number that it was met with: the script
+compares.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ class Whereabouts:
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
         self._sessions: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._numbers: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def note(self, flow_id: str, number: int, session: str) -> None:
         """A message of this number is in this session now."""
         sessions, key = self._sessions, (flow_id, number)
-        sessions[key] = session
+        if sessions.get(key) != session:
+            sessions[key] = session
+            self._numbers.pop((flow_id, session), None)
+            self._numbers[flow_id, session] = number
+            if len(self._numbers) > self._most:
+                self._numbers.popitem(last=False)
         sessions.move_to_end(key)
         if len(sessions) > self._most:
             sessions.popitem(last=False)
@@ -31,3 +38,7 @@ class Whereabouts:
     def guess(self, flow_id: str, number: int) -> str | None:
         """The session that probably has this number."""
         return self._sessions.get((flow_id, number))
+
+    def number(self, flow_id: str, session: str) -> int | None:
+        """The number that this session probably has, and no other."""
+        return self._numbers.get((flow_id, session))

@@ -322,19 +322,24 @@ class Writing(Opened):
         keys = parts.keys.flow(limits.flow_id(flow_id))
         session = limits.session_id(session_id)
         attempt = parts.calls.begin()
+        guessed = parts.whereabouts.number(keys.flow_id, session)
+        numbers: tuple[int, ...] = () if guessed is None else (guessed,)
         while True:
-            record = await parts.reader.record(keys, session, attempt)
-            if record is None:
-                return 0
+            if not numbers:
+                record = await parts.reader.record(keys, session, attempt)
+                if record is None:
+                    return 0
+                numbers = record.numbers
             try:
-                removed = await parts.scripts.delete_session(keys, session, record.numbers, attempt=attempt)
+                removed = await parts.scripts.delete_session(keys, session, numbers, attempt=attempt)
             except StaleError as stale:
                 if stale.status == b"MISSING":
                     return 0
                 attempt.check_contention("the session")
+                numbers = ()
                 continue
             if removed.leaves_adopted:
-                await parts.appender.drop_adopted(keys, record.numbers)
+                await parts.appender.drop_adopted(keys, numbers)
             if removed.emptied is not None:
                 await parts.registry.remove(keys, removed.emptied, attempt)
             return removed.count
@@ -355,18 +360,21 @@ class Writing(Opened):
         keys = parts.keys.flow(limits.flow_id(flow_id))
         source, target = limits.session_id(old), limits.session_id(new)
         attempt = parts.calls.begin()
+        number = parts.whereabouts.number(keys.flow_id, source)
         while True:
-            record = await parts.reader.record(keys, source, attempt)
-            if record is None:
-                raise SessionNotFoundError(no_session(flow_id, source))
-            if source == target:
-                length = await parts.history.length(keys, source, attempt)
-                if not length:
+            if number is None or source == target:
+                record = await parts.reader.record(keys, source, attempt)
+                if record is None:
                     raise SessionNotFoundError(no_session(flow_id, source))
-                return RenameResult("unchanged", length, source, frozenset(record.numbers))
+                if source == target:
+                    length = await parts.history.length(keys, source, attempt)
+                    if not length:
+                        raise SessionNotFoundError(no_session(flow_id, source))
+                    return RenameResult("unchanged", length, source, frozenset(record.numbers))
+                number = record.numbers[0]
             try:
                 status, count, numbers = await parts.scripts.rename_session(
-                    keys, source, target, record.numbers[0], attempt=attempt
+                    keys, source, target, number, attempt=attempt
                 )
             except StaleError as stale:
                 if stale.status == b"MISSING":
@@ -374,7 +382,10 @@ class Writing(Opened):
                 if stale.status == b"EXPIRED":
                     await parts.appender.forget(keys, target, Record.parse(stale.values[0]).numbers, attempt)
                 attempt.check_contention("the session")
+                number = None
                 continue
+            for moved in numbers:
+                parts.whereabouts.note(keys.flow_id, moved, target)
             return RenameResult("renamed" if status == b"RENAMED" else "merged", count, target, numbers)
 
     async def delete_flow(self, flow_id: Id) -> int:

@@ -186,11 +186,11 @@ async def test_a_merged_session_is_deleted_with_all_ids_that_it_took_over(store:
     assert await store.get(one.id) == again
 
 
-async def test_deleting_a_session_is_two_calls_whatever_its_length(store: SessionStore) -> None:
+async def test_deleting_a_session_is_one_call_whatever_its_length(store: SessionStore) -> None:
     await say(store, "kept", "other")
     for _ in range(10):
         await say(store)
     before = store.counters.calls
     await store.delete_session(FLOW, "chat")
 
-    assert store.counters.calls - before == 2
+    assert store.counters.calls - before == 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from redis_sessions import MessageUpdate
+import pytest
+
+from redis_sessions import MessageUpdate, SessionNotFoundError
 from redis_sessions.whereabouts import Whereabouts
-from tests.support.talk import FLOW, say
+from tests.support.talk import FLOW, say, texts
 
 if TYPE_CHECKING:
     from redis_sessions import SessionStore
@@ -89,3 +91,62 @@ async def test_an_id_that_was_merged_into_another_session_is_found_there(store: 
 
     assert found is not None
     assert found.session_id == "two"
+
+
+# --- sessions by the number that they were met with ---------------------------------------------------
+
+
+def test_the_number_of_a_session_is_the_last_one_that_it_was_met_with() -> None:
+    whereabouts = Whereabouts(most=2)
+    for number, session in ((1, "a"), (2, "b"), (3, "a"), (4, "c")):
+        whereabouts.note("flow", number, session)
+
+    assert [whereabouts.number("flow", session) for session in "abc"] == [3, None, 4]
+    assert whereabouts.number("another", "c") is None
+
+
+async def test_a_session_that_was_begun_anew_elsewhere_is_deleted_as_it_is(make_store: MakeStore) -> None:
+    here, elsewhere = await make_store(), await make_store()
+    await say(here)
+    await elsewhere.delete_session(FLOW, "chat")
+    for text in "ab":
+        await say(elsewhere, text)
+
+    assert await here.delete_session(FLOW, "chat") == 2
+    assert await here.sessions(FLOW) == []
+
+
+async def test_a_session_that_was_begun_anew_elsewhere_is_renamed_as_it_is(make_store: MakeStore) -> None:
+    here, elsewhere = await make_store(), await make_store()
+    await say(here)
+    await elsewhere.delete_session(FLOW, "chat")
+    await say(elsewhere, "new")
+
+    assert (await here.rename_session(FLOW, "chat", "talk")).outcome == "renamed"
+    assert await texts(here, "talk") == ["new"]
+
+
+async def test_sessions_that_were_merged_are_deleted_and_renamed_whole(make_store: MakeStore) -> None:
+    here, elsewhere = await make_store(), await make_store()
+    for session in ("one", "two"):
+        await say(here, session, session)
+        await say(here, session, session + " more")
+    await elsewhere.rename_session(FLOW, "one", "two")
+    await elsewhere.rename_session(FLOW, "one more", "two more")
+
+    assert await here.delete_session(FLOW, "two") == 2
+    assert (await here.rename_session(FLOW, "two more", "new")).messages == 2
+    assert await here.sessions(FLOW) == ["new"]
+    assert sorted(await texts(here, "new")) == ["one", "two"]
+
+
+async def test_a_session_that_is_gone_is_not_deleted_or_renamed(make_store: MakeStore) -> None:
+    here, elsewhere = await make_store(), await make_store()
+    await say(here)
+    await say(here, "stays", "other")
+    await elsewhere.delete_session(FLOW, "chat")
+
+    assert await here.delete_session(FLOW, "chat") == 0
+    with pytest.raises(SessionNotFoundError):
+        await here.rename_session(FLOW, "chat", "other")
+    assert await texts(here, "other") == ["stays"]

@@ -77,9 +77,11 @@ OPERATIONS: dict[str, Callable[[SessionStore, Message], Awaitable[object]]] = {
         [message.id], flow_id=FLOW
     ),
     "delete_session": lambda store, _: store.delete_session(FLOW, "chat"),
+    "delete_session, of one not met lately": lambda store, _: store.delete_session(FLOW, "chat"),
     "delete_session, the flow's last": lambda store, _: store.delete_session("single", "chat"),
     "delete_flow, of one session": lambda store, _: store.delete_flow("single"),
     "rename_session": lambda store, _: store.rename_session(FLOW, "chat", "other"),
+    "rename_session, of one not met lately": lambda store, _: store.rename_session(FLOW, "chat", "other"),
     "set_owner": lambda store, _: store.set_owner(FLOW, "bob"),
     "owner": lambda store, _: store.owner(FLOW),
     "flows": lambda store, _: store.flows(),

@@ -30,7 +30,7 @@
   Atomicity  one shard, one step. Nothing is written that Redis refuses when it is out of memory.
   Time       O(1), and O(adopted ids), at most 1000 of each number.
 ]]
--- @include chunks feed drop
+-- @include record chunks feed drop
 local log, edits, ids, sessions, aliases, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local session, token, numbers = ARGV[1], ARGV[2], ARGV[6]
 
@@ -51,7 +51,7 @@ local record = redis.call('HGET', ids, 's' .. session)
 if not record then
   return { 'MISSING' }
 end
-if string.match(record, '^[%d,]+') ~= numbers then
+if parse_record(record) ~= numbers then
   return { 'MOVED' }
 end
 local adopted = {}

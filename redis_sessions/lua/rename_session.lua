@@ -69,7 +69,7 @@ if not record or length == 0 then
   return { 'MISSING' }
 end
 local numbers, lateness, generation = parse_record(record)
-if primary(numbers) ~= ARGV[5] then
+if not numbers or primary(numbers) ~= ARGV[5] then
   return { 'MOVED' }
 end
 if new_record and new_length == 0 then
