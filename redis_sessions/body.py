@@ -33,7 +33,8 @@ from __future__ import annotations
 import json
 import struct
 from binascii import hexlify
-from typing import TYPE_CHECKING, Any, TypeVar
+from operator import concat as add_bytes
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 from pydantic_core import PydanticSerializationError, to_json
@@ -76,6 +77,8 @@ _SHOWN_AS_STORED = frozenset(
     {"sender", "sender_name", "context_id", "text", "edit", "category", "session_metadata"}
 )
 _LINES = 5
+_DIGITS = 16
+"""Of the µs of an entry, from 2001 to 2286."""
 _MOST, _LONGEST = 1_024, 512
 """Lines that are remembered as what they are decoded to, and their bytes."""
 
@@ -385,39 +388,60 @@ def splice_page(
     before_time = b'","flow_id":' + to_json(flow_id) + b',"timestamp":"'
     heads = _Heads(b',"session_id":' + to_json(session_id))
     closings = _Closings()
-    seconds: dict[bytes, bytes] = {}
-    last_seq = tail = b""
+    last_second = last_seq = tail = clock = b""
     spliced: list[bytes] = []
     add, join = spliced.append, b"".join
     try:
-        times = [int(entry[0][:16]) for entry in reversed(page)]
+        seconds, micros, seqs = _cut([entry[0] for entry in reversed(page)])
+        times = list(map(int, cast("Iterable[bytes]", map(add_bytes, seconds, micros))))
         if times[0] >> 44 != times[-1] >> 44:
             return None
-        # The first three groups of each id, version included; the first 16 bits are the same in all.
-        halves = [(time & ~0xFFF) << 4 | 0x8000 | time & 0xFFF for time in times]
-        digits = hexlify(struct.pack(f">{len(halves)}Q", *halves), "-", 2)
-        opening = b'{"id":"' + digits[:4]
-        at = 5
-        for raw_id, (name, body) in reversed(page):
+        # 15 hexadecimal digits of each: in an id, the version stands before the last three.
+        digits = iter(struct.unpack("x8s4s3s" * len(times), hexlify(struct.pack(f">{len(times)}Q", *times))))
+        places = zip(digits, digits, digits, seconds, micros, seqs, strict=True)
+        for (high, middle_digits, low, second, micro, seq), (_, (name, body)) in zip(
+            places, reversed(page), strict=True
+        ):
             first, head, text, middle, end = body.split(b"\n")
             if (first != MARK and first[:2] != MARK) or name != b"b":
                 return None
-            dashed_seq = raw_id[16:]
-            if dashed_seq != last_seq:
-                seq = int(dashed_seq[1:])
-                if dashed_seq[:1] != b"-" or seq & NUMBER_MASK not in numbers:
+            if seq != last_seq:
+                number = int(seq[1:])
+                if seq[:1] != b"-" or number & NUMBER_MASK not in numbers:
                     return None
-                last_seq, tail = dashed_seq, id_tail(seq).encode() + before_time
-                seconds.clear()
-            second = seconds.get(raw_id[:10])
-            if second is None:
-                second = seconds[raw_id[:10]] = tail + wire_second(int(raw_id[:10])).encode()
+                last_seq, last_second, tail = seq, b"", id_tail(number).encode() + before_time
+            if second != last_second:
+                last_second, clock = second, tail + wire_second(int(second)).encode()
             closing = closings[middle] if not end else _wire_middle(middle) + expand_end(end) + b"}"
-            add(join((opening, digits[at : at + 14], second, raw_id[10:16], heads[head], text, closing)))
-            at += 20
+            add(
+                join(
+                    (
+                        b'{"id":"',
+                        high,
+                        b"-",
+                        middle_digits,
+                        b"-8",
+                        low,
+                        clock,
+                        micro,
+                        heads[head],
+                        text,
+                        closing,
+                    )
+                )
+            )
     except (ValueError, RecursionError):
         return None
     return spliced
+
+
+def _cut(ids: list[bytes]) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[bytes]]:
+    """Of entry ids: the seconds, the microseconds of the second, and the dash with the rest."""
+    whole, length = b"".join(ids), len(ids[0])
+    if len(whole) == length * len(ids) and length > _DIGITS:
+        cut = struct.unpack(f"10s6s{length - _DIGITS}s" * len(ids), whole)
+        return cut[::3], cut[1::3], cut[2::3]
+    return [one[:10] for one in ids], [one[10:16] for one in ids], [one[16:] for one in ids]
 
 
 class _Heads(dict[bytes, bytes]):
