@@ -335,16 +335,21 @@ async def slots_migrated(deployment: Deployment, _: object, flows: Sequence[str]
 # --- between them
 
 
-async def settle(deployment: Deployment) -> float:
+def primary_of(deployment: Deployment) -> Server | None:
+    """The primary that the Sentinels name now, if there are any."""
+    return deployment.trio.primary if deployment.trio is not None else None
+
+
+async def settle(deployment: Deployment, seen: Server | None = None) -> float:
     """Wait until the deployment is whole again: every replica in step, every Sentinel of one mind.
 
-    When (CLOCK_MONOTONIC) the Sentinels named another primary for the last time, as far as was seen; on a
-    cluster, when it was whole. Sentinel takes some 10 s to make a replica of a former primary.
+    When (CLOCK_MONOTONIC) the Sentinels named another primary than ``seen`` for the last time, as far as was
+    seen; on a cluster, when it was whole. Sentinel takes some 10 s to make a replica of a former primary.
     """
     changed = float("-inf")
     if deployment.trio is not None:
         trio = deployment.trio
-        primary = trio.primary
+        primary = seen or trio.primary
 
         def is_whole() -> bool:
             nonlocal changed, primary

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis_sessions import SessionStore
 from tests.faults.checker import Verdict, check, longest_gap
-from tests.faults.disturbances import settle
+from tests.faults.disturbances import primary_of, settle
 from tests.faults.finals import read_finals
 from tests.faults.record import read_record
 from tests.support import reaper
@@ -227,10 +227,11 @@ async def play(
         for disturbance in disturbances:
             started = time.monotonic()
             lasted = await disturbance.act(deployment, team, flows)
+            successor = primary_of(deployment)
             await pause_for(CALM + RESUME)
             calm = time.monotonic()
             # Until it is whole it may fail over a second time: what comes of that is this disturbance's too.
-            changed = await settle(deployment)
+            changed = await settle(deployment, successor)
             spans.append((disturbance, started, lasted, time.monotonic()))
             if disturbance.unsettles:
                 unsettled.append((started, max(calm, changed + LEAVING)))
