@@ -71,10 +71,16 @@ class Replication:
         local, replicas = answer if self._aof else (1, answer)
         if local >= 1 and replicas >= self._replicas:
             return
-        where = "in the append-only files of" if self._aof else "on"
-        itself = "the primary and " if self._aof and local else ""
+        of_replicas = f"{replicas} of {self._replicas} replicas only"
+        if not self._aof:
+            where = f"it is on {of_replicas}"
+        elif local:
+            where = f"it is in the append-only files of the primary and {of_replicas}"
+        else:
+            where = "it is not in the append-only file of the primary yet"
+            where += f", and in those of {of_replicas}" if self._replicas else ""
         msg = (
-            f"the write was carried out, but after {self._seconds:g} s it is {where} {itself}{replicas} of "
-            f"{self._replicas} replicas only: a failover now could lose it; do not repeat it"
+            f"the write was carried out, but after {self._seconds:g} s {where}: "
+            "a failover or a crash now could lose it; do not repeat it"
         )
         raise NotReplicatedError(msg, replicas=replicas, wanted=self._replicas)

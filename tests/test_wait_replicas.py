@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ResponseError
@@ -21,6 +23,8 @@ from redis_sessions import (
 )
 from redis_sessions.cli.exits import Exit, code_of
 from redis_sessions.faults import classify
+from redis_sessions.replication import Replication
+from redis_sessions.settings import Settings
 from tests.support import REDIS_SERVER, Proxy, Server, redis_server, valkey_cluster, valkey_server, wait_until
 from tests.support.servers import HOST
 from tests.support.talk import FLOW, say, texts
@@ -227,3 +231,31 @@ def test_a_primary_that_was_demoted_while_it_waited_is_asked_again_whether_it_wr
 
 def test_the_command_line_does_not_call_it_unavailable() -> None:
     assert code_of(NotReplicatedError("stored")) is Exit.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "told"),
+    [
+        ({"wait_replicas": 2}, 1, "on 1 of 2 replicas only"),
+        ({"wait_aof": True}, [0, 0], "not in the append-only file of the primary yet: "),
+        (
+            {"wait_aof": True, "wait_replicas": 1},
+            [0, 0],
+            "of the primary yet, and in those of 0 of 1 replicas",
+        ),
+        ({"wait_aof": True, "wait_replicas": 1}, [1, 0], "files of the primary and 0 of 1 replicas only"),
+    ],
+)
+async def test_an_error_says_what_the_write_is_not_safe_on(options: Any, answer: Any, told: str) -> None:
+    """What Redis answers when its time is over; a disk that is so slow cannot be had here."""
+
+    class Late:
+        async def replies(self, *_: Any) -> list[Any]:
+            return [b"OK", answer]
+
+    connection: Any = SimpleNamespace(attempt_timeout=2.0)
+    transport: Any = Late()
+    replication = Replication(transport, connection, Settings(url="redis://localhost", **options))
+
+    with pytest.raises(NotReplicatedError, match=re.escape(told)):
+        await replication.run(b"key", ("SET", "key", "value"), bool)
