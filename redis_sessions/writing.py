@@ -267,12 +267,13 @@ class Writing(Opened):
         deleted: set[str] = set()
         waiting = wanted
         attempt = parts.calls.begin()
-        found = ((message_id, parts.latest.find(message_id, candidates)) for message_id in wanted)
-        known = {message_id: place for message_id, place in found if place is not None}
+        # Messages of one session go in one step: so what is known must be all, and of one session.
+        found = {message_id: parts.latest.find(message_id, candidates) for message_id in wanted}
+        known = {message_id: place for message_id, place in found.items() if place is not None}
+        if len(known) < len(wanted) or len({(one.keys.flow_id, one.session) for one in known.values()}) > 1:
+            known = {}
         while waiting:
-            unknown = [message_id for message_id in waiting if message_id not in known]
-            located = await parts.resolver.find(unknown, candidates, attempt) if unknown else {}
-            located |= known
+            located = known or await parts.resolver.find(waiting, candidates, attempt)
             waiting = []
             groups: dict[tuple[str, str], list[Located]] = {}
             for place in located.values():

@@ -117,6 +117,24 @@ async def test_a_message_whose_session_was_renamed_is_found(
     assert await texts(store, "new") == ["A"]
 
 
+async def test_messages_of_one_session_go_in_one_step_whatever_name_they_are_known_under(
+    store: SessionStore,
+) -> None:
+    first = await say(store, "a", "old")
+    await store.rename_session(FLOW, "old", "new")
+    second, third = [await say(store, text, "new") for text in "bc"]
+    await say(store, "d", "new")
+    before = await store.version(FLOW, "new")
+
+    wanted = [first.id, second.id, third.id]
+    assert await store.delete_messages(wanted, flow_id=FLOW) == wanted
+    raw: Any = store.connection.client
+    _, fields = (await raw.xrevrange(keys_of(store).feed, count=1))[0]
+    assert fields[b"i"].count(b",") == 2
+    assert await texts(store, "new") == ["d"]
+    assert await store.version(FLOW, "new") != before
+
+
 async def test_a_message_that_was_moved_to_another_session_is_found(
     store: SessionStore, make_store: MakeStore
 ) -> None:
