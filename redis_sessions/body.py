@@ -34,7 +34,7 @@ import json
 import struct
 from binascii import hexlify
 from operator import concat as add_bytes
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from pydantic_core import PydanticSerializationError, to_json
@@ -50,6 +50,7 @@ from redis_sessions.layout import (
     expand_head,
     expand_middle,
     members,
+    remember,
     shorten_end,
     shorten_head,
     shorten_middle,
@@ -79,10 +80,6 @@ _SHOWN_AS_STORED = frozenset(
 _LINES = 5
 _DIGITS = 16
 """Of the µs of an entry, from 2001 to 2286."""
-_MOST, _LONGEST = 1_024, 512
-"""Lines that are remembered as what they are decoded to, and their bytes."""
-
-Line = TypeVar("Line")
 
 
 class CorruptEntryError(Exception):
@@ -321,20 +318,12 @@ def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Me
 
 
 def _read_head(line: bytes) -> _Head:
-    return _remember(_heads, line, _decode_head(b'{"sender":%b}' % expand_head(line)))
+    return remember(_heads, line, _decode_head(b'{"sender":%b}' % expand_head(line)))
 
 
 def read_middle(line: bytes) -> Middle:
     """What a middle line says; remembered. Raises ValueError."""
-    return _remember(_middles, line, _decode_middle(b'{"files":%b}' % expand_middle(line)))
-
-
-def _remember(known: dict[bytes, Line], line: bytes, found: Line) -> Line:
-    if len(line) <= _LONGEST:
-        if len(known) >= _MOST:
-            known.clear()
-        known[line] = found
-    return found
+    return remember(_middles, line, _decode_middle(b'{"files":%b}' % expand_middle(line)))
 
 
 def _add_rest(message: Message, rest: _Rest) -> None:

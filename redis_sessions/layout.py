@@ -10,12 +10,14 @@ Marks are part of the stored format: none is ever changed or given another meani
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Known = TypeVar("Known")
 
 _PROPERTIES = (
     b',"duration":null,"properties":{"text_color":null,"background_color":null,"edited":false,"source":{"id":'
@@ -55,8 +57,8 @@ FRAGMENTS: tuple[tuple[bytes, bytes], ...] = (
 
 _HEAD, _MIDDLE, _END = FRAGMENTS[:2], FRAGMENTS[2:-2], FRAGMENTS[-2:]
 _MOST = 1_024
-"""Lines that are remembered, shortened and not: those of one component's messages are alike."""
 _LONGEST = 512
+"""Lines that are remembered, and their bytes: those of one component's messages are alike."""
 
 MARK = b"3:"
 """What a body of this layout begins with."""
@@ -65,12 +67,7 @@ _FILES, _BLOCKS, _METADATA = b',"files":', b',"content_blocks":', b',"session_me
 _MIDDLE_NAMES = ("files", "edit", "duration", "properties", "category")
 SHOWN = ("sender", "sender_name", "context_id", "text", *_MIDDLE_NAMES, "content_blocks", "session_metadata")
 """The members of the object that a body holds, in their order."""
-_DEFAULT_MIDDLE = (
-    b'"[]","edit":false'
-    + _PROPERTIES
-    + b'null,"display_name":null,"source":null},"icon":null,"allow_markdown":false,"positive_feedback":null'
-    + _NO_USAGE
-)
+_DEFAULT_MIDDLE = b"".join(dict(FRAGMENTS)[mark] for mark in (b"\x03", b"\x05", b"\x07"))
 _DEFAULT_END = b'[],"session_metadata":null'
 
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -121,8 +118,7 @@ def shorten_head(line: bytes) -> bytes:
 def shorten_middle(line: bytes) -> bytes:
     short = _short.get(line)
     if short is None:
-        short = b"" if line == _DEFAULT_MIDDLE else _shorten(line, _MIDDLE)
-        _remember(_short, line, short)
+        return remember(_short, line, b"" if line == _DEFAULT_MIDDLE else _shorten(line, _MIDDLE))
     return short
 
 
@@ -139,7 +135,8 @@ def expand_middle(line: bytes) -> bytes:
     long = _long.get(line)
     if long is None:
         long = _expand(line, _MIDDLE) if line else _DEFAULT_MIDDLE
-        _remember(_long, line, long)
+        if len(long) <= _LONGEST:
+            remember(_long, line, long)
     return long
 
 
@@ -159,9 +156,10 @@ def _expand(line: bytes, fragments: tuple[tuple[bytes, bytes], ...]) -> bytes:
     return line
 
 
-def _remember(known: dict[bytes, bytes], line: bytes, other: bytes) -> None:
-    if len(line) > _LONGEST or len(other) > _LONGEST:
-        return
-    if len(known) >= _MOST:
-        known.clear()
-    known[line] = other
+def remember(known: dict[bytes, Known], line: bytes, found: Known) -> Known:
+    """Note what a line is, unless it is long; when too many are known, from the start again."""
+    if len(line) <= _LONGEST:
+        if len(known) >= _MOST:
+            known.clear()
+        known[line] = found
+    return found

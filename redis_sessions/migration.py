@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis_sessions.doctor.ward import Ward
-from redis_sessions.entries import Record
 from redis_sessions.errors import ContentionError, WrongTypeError
 from redis_sessions.formats import FORMAT, check_format, to_present
 
@@ -103,9 +102,8 @@ async def _walk(ward: Ward, keys: FlowKeys, session: str, *, convert: bool) -> i
 async def _walk_log(ward: Ward, keys: FlowKeys, session: str, *, convert: bool, whole: bool) -> int | None:
     """The old ones among the entries of a log; None when the session changed meanwhile."""
     log = keys.log(session)
-    [known] = await ward.read([(keys.ids, ("HGET", keys.ids, b"s" + session.encode()))])
     with contextlib.suppress(WrongTypeError):  # doctor's concern
-        Record.parse(known or b"")  # of a later format it is not touched
+        await ward.parts.reader.record(keys, session)  # of a later format it is not touched
     old, place, record = 0, b"", b""
     while True:
         start = b"(" + place if place else b"-"

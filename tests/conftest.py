@@ -8,6 +8,7 @@ fixture             gives
 ``make_store``      ``await make_store(**options)``: another store with the same server and prefix
 ``real_store``      the same on real servers only, with ``make_real_store``
 ``valkey_store``    the same on Valkey only, with ``make_valkey_store``
+``near``, ``far``   two open stores, the second behind ``proxy``, which holds and counts requests
 ``servers``         the servers of this pytest worker, started when they are first needed
 ==================  ==================================================================================
 
@@ -24,13 +25,22 @@ import os
 import re
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import hypothesis
 import pytest
 
 from redis_sessions import SessionStore
-from tests.support import REDIS_SERVER, Server, ValkeyCluster, redis_server, valkey_cluster, valkey_server
+from tests.support import (
+    REDIS_SERVER,
+    Proxy,
+    Server,
+    ValkeyCluster,
+    redis_server,
+    valkey_cluster,
+    valkey_server,
+)
 from tests.support.secrets import (  # noqa: F401 - hooks
     pytest_runtest_makereport,
     pytest_sessionfinish,
@@ -201,3 +211,23 @@ def make_valkey_store(make_store: MakeStore) -> MakeStore:
 @pytest.fixture
 def valkey_store(store: SessionStore) -> SessionStore:
     return store
+
+
+@pytest.fixture
+async def proxy(backend: Backend) -> AsyncIterator[Proxy]:
+    """A way to the server on which a test can hold and count requests."""
+    assert isinstance(backend.server, Server)
+    async with Proxy(backend.server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def near(make_store: MakeStore) -> SessionStore:
+    """A store with an undisturbed way to the server."""
+    return await make_store()
+
+
+@pytest.fixture
+async def far(make_store: MakeStore, proxy: Proxy, near: SessionStore) -> SessionStore:
+    """The store under test, behind the proxy."""
+    return await make_store(proxy.url, deadline=timedelta(seconds=20))

@@ -51,18 +51,6 @@ async def proxy(backend: Backend) -> AsyncIterator[Proxy]:
         yield proxy
 
 
-@pytest.fixture
-async def near(make_store: MakeStore) -> SessionStore:
-    """A store with an undisturbed way to the server."""
-    return await make_store()
-
-
-@pytest.fixture
-async def far(make_store: MakeStore, proxy: Proxy, near: SessionStore) -> SessionStore:
-    """The store under test, behind the proxy."""
-    return await make_store(proxy.url, deadline=timedelta(seconds=20))
-
-
 def script(name: str) -> Callable[[bytes], bool]:
     sha = source(name).sha
     return lambda raw: sha in raw

@@ -5,42 +5,19 @@ The proxy holds what the write has read; meanwhile the session goes, or another 
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from redis_sessions import MessageUpdate, SessionNotFoundError
-from tests.support import Proxy, Server
 from tests.support.talk import FLOW, say, texts
 from tests.test_torn_reads import interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from redis_sessions import SessionStore
-    from tests.conftest import Backend, MakeStore
+    from tests.support import Proxy
 
 pytestmark = pytest.mark.backends("valkey")
-
-
-@pytest.fixture
-async def proxy(backend: Backend) -> AsyncIterator[Proxy]:
-    assert isinstance(backend.server, Server)
-    async with Proxy(backend.server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def near(make_store: MakeStore) -> SessionStore:
-    """The store that comes between."""
-    return await make_store()
-
-
-@pytest.fixture
-async def far(make_store: MakeStore, proxy: Proxy, near: SessionStore) -> SessionStore:
-    """The store that writes, behind the proxy."""
-    return await make_store(proxy.url, deadline=timedelta(seconds=20))
 
 
 async def begin_anew(store: SessionStore) -> None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from redis_sessions import MessageUpdate, NewMessage, SessionNotFoundError
-from tests.support import Proxy, Server, wait_until
+from tests.support import Proxy, wait_until
 from tests.support.talk import FLOW, at, keys_of, say, texts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from redis_sessions import Message, SessionStore
     from tests.conftest import Backend, MakeStore
@@ -26,25 +26,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.backends("valkey", "redis7")
 
 EDITED = 3  # the message whose text was changed before
-
-
-@pytest.fixture
-async def proxy(backend: Backend) -> AsyncIterator[Proxy]:
-    assert isinstance(backend.server, Server)
-    async with Proxy(backend.server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def near(make_store: MakeStore) -> SessionStore:
-    """The store that changes things."""
-    return await make_store()
-
-
-@pytest.fixture
-async def far(make_store: MakeStore, proxy: Proxy, near: SessionStore) -> SessionStore:
-    """The store that reads, behind the proxy."""
-    return await make_store(proxy.url, deadline=timedelta(seconds=20))
 
 
 async def interrupted(
