@@ -25,6 +25,7 @@ _INK, _GRID, _GROUND = "#24292f", "#d0d7de", "#fcfcfd"
 _DARK = {_INK: "#e6edf3", _GRID: "#3d444d", _GROUND: "#151b23"}
 COLOURS = {
     OURS.name: ("#d9480f", "#ff8a4c"),
+    "ours_blocking": ("#e8a33d", "#ffc078"),
     RAW.name: ("#6e7781", "#9198a1"),
     "langflow_sqlite": ("#1864ab", "#74b9ff"),
     "langflow_postgresql": ("#1c8fd6", "#35d0ff"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.subjects import BY_NAME, OURS, RAW
+from benchmarks.subjects import BY_NAME, OURS, OURS_BLOCKING, RAW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ _FLAT_PAIRS = (
 _LONG = 10_000
 _BEHIND_AT_SHORT = 1.5
 _SHARE_OF_RAW = 0.7
-_OWN = (RAW.name, OURS.name)
+_OWN = (RAW.name, OURS.name, OURS_BLOCKING.name)
 _CLIENTS = 64
 
 
@@ -62,13 +62,19 @@ def _most(length: int) -> float:
     return 1.0 if length >= _LONG else _BEHIND_AT_SHORT
 
 
+def _alike(name: str) -> str:
+    """Which of ours does as a peer does: it blocks, or it does not."""
+    return OURS_BLOCKING.name if BY_NAME[name].blocking else OURS.name
+
+
 def _peers(results: Results) -> Iterator[str]:
     for question, row in results.rows:
         most = _most(question.length)
         for name, cell in row.items():
-            if name in _OWN or not cell.seconds or not row[OURS.name].seconds:
+            ours = row.get(_alike(name), row[OURS.name])
+            if name in _OWN or not cell.seconds or not ours.seconds:
                 continue
-            ratio = row[OURS.name].median / cell.median
+            ratio = ours.median / cell.median
             if ratio > most:
                 yield (
                     f"{question.title}: {ratio:.2f} × the time of {BY_NAME[name].label}, not at most {most:g}"
@@ -91,10 +97,17 @@ def _server(results: Results) -> Iterator[str]:
 
 
 def _rates(results: Results) -> Iterator[str]:
-    ours = {(load.operation, load.clients): load.rate for load in results.loads if load.subject == OURS.name}
+    ours = {
+        (load.operation, load.clients, load.subject): load.rate
+        for load in results.loads
+        if load.subject in _OWN
+    }
     for load in results.loads:
-        mine = ours.get((load.operation, load.clients))
-        if load.subject in _OWN or mine is None:
+        if load.subject in _OWN:
+            continue
+        where = (load.operation, load.clients)
+        mine = ours.get((*where, _alike(load.subject))) or ours.get((*where, OURS.name))
+        if mine is None:
             continue
         most = _most(load.length)
         if load.rate / mine > most:

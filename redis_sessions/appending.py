@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -105,12 +104,11 @@ class Appender:
         # At once, as far as there are connections: one that waits for its turn is using up its deadline.
         at_once = min(_SESSIONS_AT_ONCE, self._settings.max_connections)
         for first in range(0, len(groups), at_once):
-            outcomes += await asyncio.gather(
-                *(
+            outcomes += await self._calls.connection.waiting.gather(
+                [
                     self._append_session(keys, session, group, owner)
                     for session, group in groups[first : first + at_once]
-                ),
-                return_exceptions=True,
+                ]
             )
         stored: dict[int, Message] = {}
         failed: dict[str, RedisSessionsError] = {}

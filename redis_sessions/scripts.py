@@ -6,7 +6,6 @@ is either part of the result or the error it stands for.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from typing import TYPE_CHECKING, Any
@@ -49,7 +48,8 @@ class Scripts(FlowScripts):
 
     def __init__(self, calls: Calls, transport: Transport, replication: Replication, limits: Limits) -> None:
         super().__init__(calls, transport, replication, limits)
-        self._groups = Groups(self._append_group)
+        self._waiting = calls.connection.waiting
+        self._groups = Groups(self._append_group) if self._waiting.together else None
         self._plain = not (limits.ttl_ms or limits.max_messages or replication.waits)
         self._extended: dict[str, float] = {}
 
@@ -124,7 +124,10 @@ class Scripts(FlowScripts):
         async def once(now: Attempt) -> bytes:
             if now.unknown:
                 return b""  # an earlier attempt is to be looked for
-            return await self._groups.append(keys, owner, Item(session, now.token, at, body, now))
+            item = Item(session, now.token, at, body, now)
+            if self._groups is None:
+                return (await self._append_group(keys, owner, [item]))[0]
+            return await self._groups.append(keys, owner, item)
 
         return await self._calls.write(once, attempt) or None
 
@@ -401,7 +404,7 @@ class Scripts(FlowScripts):
                 progress, places = rest
             elif status in (b"RESTAGE", b"BUSY"):
                 progress = places = b""
-                await asyncio.sleep(random.uniform(0, _TURN))  # noqa: S311 - no secret
+                await self._waiting.sleep(random.uniform(0, _TURN))  # noqa: S311 - no secret
             else:
                 break
             attempt.check_contention("the sessions to be merged", spare=_FOR_A_STEP)

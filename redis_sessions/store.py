@@ -86,7 +86,7 @@ class SessionStore(Writing, Reading, Recording):
         """
         if self._open is not None:
             return
-        connection = await open_connection(self.settings)
+        connection = await self._connect()
         try:
             parts = Parts(self.settings, connection)
             await check_server(parts.calls, parts.transport, wait_aof=self.settings.wait_aof)
@@ -101,6 +101,9 @@ class SessionStore(Writing, Reading, Recording):
             except BaseException:
                 await self.aclose()
                 raise
+
+    async def _connect(self) -> Connection:
+        return await open_connection(self.settings)
 
     async def _instrument(self) -> None:
         from redis_sessions.otel import instrument  # the extra `otel`

@@ -12,6 +12,9 @@ fixture             gives
 ``servers``         the servers of this pytest worker, started when they are first needed
 ==================  ==================================================================================
 
+What the store for threads has to itself, how it waits and tries again, is tested by those tests of the
+asynchronous store that are about it: the modules of ``THREADED`` have a row ``threads``, on Valkey.
+
 ``@pytest.mark.store_options(max_messages=3)`` opens ``store`` with these options;
 ``@pytest.mark.backends("valkey", "redis7")`` runs a test on these rows only. A module that has a table
 ``BACKENDS`` and a fixture ``backend`` runs on these instead. A test that does harm to its server (kills it,
@@ -46,6 +49,7 @@ from tests.support.secrets import (  # noqa: F401 - hooks
     pytest_sessionfinish,
     pytest_sessionstart,
 )
+from tests.support.threaded import ThreadedStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -63,6 +67,7 @@ BACKENDS = [
     ),
     pytest.param("cluster", id="cluster"),
 ]
+THREADED = {"append", "late_attempts", "races", "rename", "retries", "wait_replicas"}
 STARTERS: dict[str, Callable[[], contextlib.AbstractContextManager[Server | ValkeyCluster]]] = {
     "valkey": valkey_server,
     "redis7": redis_server,
@@ -101,7 +106,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         kinds &= set(NARROWER[name])
     for mark in metafunc.definition.iter_markers("backends"):
         kinds &= set(mark.args)
-    metafunc.parametrize("backend", [row for row in rows if row.values[0] in kinds], indirect=True)
+    chosen = [row for row in rows if row.values[0] in kinds]
+    if "valkey" in kinds and metafunc.module.__name__.rpartition("test_")[2] in THREADED:
+        chosen.append(pytest.param("threads", id="threads"))
+    metafunc.parametrize("backend", chosen, indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +147,7 @@ class Backend:
     server: Server | ValkeyCluster | None  # None: in this process
     prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:12]}")
     options: dict[str, Any] = field(default_factory=dict)  # of every store, as a user's name
+    threads: bool = False  # stores are driven by threads
 
     @property
     def redis(self) -> redis.Redis | redis.RedisCluster:
@@ -164,8 +173,10 @@ def backend(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Backen
     if request.param == "memory":
         yield Backend("memory", f"memory://{uuid.uuid4().hex}", None)
         return
-    server = servers[request.param]
-    backend = Backend(request.param, server.url, server)
+    threads = request.param == "threads"
+    kind = "valkey" if threads else request.param
+    server = servers[kind]
+    backend = Backend(kind, server.url, server, threads=threads)
     yield backend
     if server.alive:
         backend.redis.flushall(asynchronous=True)
@@ -182,7 +193,8 @@ async def make_store(backend: Backend) -> AsyncIterator[MakeStore]:
         async def make(url: str | None = None, **options: Any) -> SessionStore:
             """An open store; ``url`` is for a proxy before the server, ``prefix`` for a stranger's keys."""
             options = {"prefix": backend.prefix, **backend.options, **options}
-            return await stack.enter_async_context(SessionStore.from_url(url or backend.url, **options))
+            kind = ThreadedStore if backend.threads else SessionStore
+            return await stack.enter_async_context(kind.from_url(url or backend.url, **options))
 
         yield make
 

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +26,7 @@ from redis_sessions import (
     StoreUnavailableError,
 )
 from redis_sessions.blocking import SessionStore
-from tests.support import Server, generate_blocking, poll
+from tests.support import Server, generate_blocking, poll, valkey_server
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from tests.conftest import Backend
 
 FLOW = "flow"
+SLACK = 3.0  # seconds that a busy machine may be late
 ONLY_ASYNC = {"aclose", "connection"}
 ONLY_BLOCKING = {"close"}
 
@@ -155,6 +158,7 @@ async def test_a_blocking_store_works_where_an_event_loop_runs(backend: Backend)
         assert texts(store) == ["hello"]
 
 
+@pytest.mark.backends("memory", "cluster")
 def test_a_call_from_the_stores_own_thread_is_refused(blocking: SessionStore) -> None:
     say(blocking)
 
@@ -164,6 +168,90 @@ def test_a_call_from_the_stores_own_thread_is_refused(blocking: SessionStore) ->
     with pytest.raises(RuntimeError, match="own event loop"):
         blocking.sessions_of([FLOW], hidden=hidden)
     assert texts(blocking) == ["hello"]
+
+
+@pytest.mark.backends("valkey", "redis7")
+def test_a_callback_may_call_the_store_of_one_server(blocking: SessionStore) -> None:
+    say(blocking)
+    say(blocking, session="other")
+    hidden = blocking.sessions_of([FLOW], hidden=lambda session: texts(blocking, session) == ["hello"])
+    assert hidden == []
+
+
+@pytest.mark.backends("valkey", "redis7")
+def test_one_server_is_talked_to_without_a_thread_of_the_stores(blocking: SessionStore) -> None:
+    say(blocking)
+    assert texts(blocking) == ["hello"]
+    assert threads() == []
+
+
+@pytest.mark.backends("valkey")
+def test_calls_and_round_trips_are_counted_over_both_ways(blocking: SessionStore) -> None:
+    say(blocking)
+    calls, trips = blocking.counters.calls, blocking.round_trips
+    next(blocking.watch(FLOW, after="0-0"))
+    assert blocking.counters.calls > calls
+    assert blocking.round_trips > trips
+
+
+@pytest.mark.backends("valkey")
+def test_threads_wait_for_a_connection_when_there_are_few(backend: Backend) -> None:
+    with (
+        SessionStore.from_url(backend.url, prefix=backend.prefix, max_connections=2) as store,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        list(pool.map(lambda number: say(store, str(number)), range(400)))
+        assert store.length(FLOW, "chat") == 400
+        assert len(clients(backend)) <= 2
+
+
+@pytest.mark.backends("valkey")
+def test_a_connection_that_was_cut_while_it_was_idle_is_no_fault(
+    blocking: SessionStore, backend: Backend
+) -> None:
+    say(blocking)
+    for client in clients(backend):
+        backend.redis.client_kill_filter(_id=client["id"])
+    say(blocking, "again")
+    assert texts(blocking) == ["hello", "again"]
+    assert blocking.counters.faults == {}
+
+
+def test_a_server_that_hangs_ends_a_call_at_its_deadline_and_nothing_is_left_over() -> None:
+    with valkey_server() as server, SessionStore.from_url(server.url, deadline=timedelta(seconds=1)) as store:
+        say(store)
+        server.pause()
+        started = time.monotonic()
+        with pytest.raises(StoreUnavailableError) as raised:
+            say(store, "into the void")
+        server.resume()
+        assert time.monotonic() - started < 1 + SLACK
+        assert raised.value.write_may_have_happened
+        say(store, "after")
+        assert [text for text in texts(store) if text != "into the void"] == ["hello", "after"]
+
+
+def test_more_threads_than_connections_are_told_so_when_none_comes_free() -> None:
+    with (
+        valkey_server() as server,
+        SessionStore.from_url(server.url, max_connections=1, deadline=timedelta(seconds=0.6)) as store,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        say(store)
+        server.pause()
+        failed = [pool.submit(texts, store) for _ in range(4)]
+        told = {str(each.exception(10)) for each in failed}
+        server.resume()
+    assert any("raise max_connections" in text for text in told)
+
+
+def test_a_store_goes_on_when_its_server_was_started_again() -> None:
+    with valkey_server(appendonly=True) as server, SessionStore.from_url(server.url) as store:
+        say(store)
+        server.kill()
+        server.restart()
+        say(store, "again")
+        assert texts(store) == ["hello", "again"]
 
 
 # --- opening and closing ----------------------------------------------------------------------------
@@ -194,8 +282,8 @@ def test_a_store_that_cannot_be_opened_leaves_no_thread(backend: Backend) -> Non
     assert threads() == []
 
 
-@pytest.mark.backends("valkey", "memory")
-def test_a_store_that_is_collected_is_closed(backend: Backend) -> None:
+@pytest.mark.backends("memory")
+def test_a_store_that_is_collected_ends_its_thread(backend: Backend) -> None:
     store = SessionStore.from_url(backend.url, prefix=backend.prefix)
     store.open()
     say(store)
@@ -203,6 +291,31 @@ def test_a_store_that_is_collected_is_closed(backend: Backend) -> None:
     del store
     gc.collect()
     poll(lambda: not threads())
+
+
+@pytest.mark.backends("valkey")
+def test_a_store_that_is_collected_closes_its_connections(backend: Backend) -> None:
+    store = SessionStore.from_url(backend.url, prefix=backend.prefix)
+    store.open()
+    say(store)
+    assert clients(backend)
+    del store
+    gc.collect()
+    poll(lambda: not clients(backend))
+
+
+def test_closing_ends_a_call_that_waits_for_an_answer() -> None:
+    with valkey_server() as server, ThreadPoolExecutor(1) as pool:
+        store = SessionStore.from_url(server.url, deadline=timedelta(seconds=20))
+        store.open()
+        say(store)
+        server.pause()
+        waiting = pool.submit(say, store, "more")
+        poll(lambda: in_use(store))
+        store.close()
+        with pytest.raises(StoreClosedError, match="it may have happened"):
+            waiting.result(10)
+        server.resume()
 
 
 @pytest.mark.backends("valkey")
@@ -237,6 +350,44 @@ def test_ctrl_c_ends_a_call_and_the_store_goes_on(blocking: SessionStore, backen
     finally:
         signal.signal(signal.SIGINT, before)
     assert texts(blocking) == ["hello"]
+
+
+def test_ctrl_c_ends_a_call_that_waits_for_an_answer() -> None:
+    def interrupt() -> None:
+        poll(lambda: in_use(store))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with (
+            valkey_server() as server,
+            SessionStore.from_url(server.url, deadline=timedelta(seconds=20)) as store,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            say(store)
+            server.pause()
+            pool.submit(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.length(FLOW, "chat")
+            server.resume()
+            assert texts(store) == ["hello"]  # and not the answer to the call before
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def in_use(store: SessionStore) -> bool:
+    """Whether a call has sent something and waits."""
+    link = store._link
+    assert link is not None
+    assert link._sockets is not None
+    sockets = link._sockets.sockets
+    return len(sockets._all) > len(sockets._idle)
+
+
+def clients(backend: Backend) -> list[dict[str, str]]:
+    """Connections of stores, as the server sees them."""
+    found: list[dict[str, str]] = backend.redis.client_list()
+    return [client for client in found if client["name"] == "redis-sessions"]
 
 
 def waits_in_redis(server: object) -> bool:

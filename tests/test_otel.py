@@ -200,7 +200,7 @@ def test_a_blocking_store_goes_on_with_the_callers_span(backend: Backend, observ
     with blocking.SessionStore.from_url(backend.url, prefix=backend.prefix) as store:
         link = store._link
         assert link is not None
-        link.portal.run(observed.observe(link.store))
+        link.run(observed.observe)
         with observed.tracer_provider.get_tracer("test").start_as_current_span("outer") as outer:
             store.append(FLOW, text="x", sender="U", sender_name="A")
     parent = observed.of("SessionStore.append").parent

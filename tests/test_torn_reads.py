@@ -381,3 +381,22 @@ async def test_a_session_that_is_replaced_between_reading_and_deleting_is_delete
     assert await near.sessions(FLOW) == ["bystander"]
     numbers = [field for field in await backend.raw(near).hkeys(keys_of(near).ids) if field.startswith(b"n")]
     assert len(numbers) == 1
+
+
+@pytest.mark.parametrize("moves", [1, 2, 3])
+async def test_a_message_that_moves_on_between_two_look_ups_is_found(
+    near: SessionStore, far: SessionStore, proxy: Proxy, moves: int
+) -> None:
+    message = await say(near)
+    await near.update(message.id, MessageUpdate(session_id="0"))  # whose only message it is
+    looking = asyncio.create_task(far.get(message.id, flow_id=FLOW))
+    hold = proxy.hold_reply(b":aliases")
+    for number in range(1, moves + 1):
+        await hold.reached()
+        await near.update(message.id, MessageUpdate(session_id=f"{number}"))
+        before, hold = hold, proxy.hold_reply(b":aliases")
+        before.release()
+    hold.disarm()
+    found = await looking
+    assert found is not None
+    assert found.session_id == f"{moves}"

@@ -125,6 +125,7 @@ class Entry:
         server: what it needs: ``redis``, ``search`` (with RediSearch), ``sqlite`` or ``postgresql``.
         database: its number in the Redis server: some libraries walk through all keys that are there, and
             RediSearch knows only the first.
+        blocking: its calls block: our blocking store is what it is held against.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Entry:
     server: str = "redis"
     module: str = ""
     database: int = 0
+    blocking: bool = False
 
     @property
     def path(self) -> str:
@@ -142,21 +144,23 @@ class Entry:
 
 RAW = Entry("raw", "raw Redis commands", "own")
 OURS = Entry("ours", "redis-sessions", "own")
+OURS_BLOCKING = Entry("ours_blocking", "redis-sessions, blocking", "own", database=8, blocking=True)
 OURS_FLOWS = Entry("ours_flows", "redis-sessions, many flows", "own")
 ENTRIES = (
     RAW,
     OURS,
+    OURS_BLOCKING,
     Entry("langflow_sqlite", "Langflow, SQLite", "langflow", "sqlite", module="langflow"),
     Entry("langflow_postgresql", "Langflow, PostgreSQL", "langflow", "postgresql", module="langflow"),
-    Entry("langchain_community", "langchain-community", database=1),
-    Entry("langflow_component", "Langflow's Redis component", database=2),
-    Entry("langchain_redis", "langchain-redis", server="search"),
-    Entry("redisvl", "redisvl", server="search", module="redisvl_history"),
+    Entry("langchain_community", "langchain-community", database=1, blocking=True),
+    Entry("langflow_component", "Langflow's Redis component", database=2, blocking=True),
+    Entry("langchain_redis", "langchain-redis", server="search", blocking=True),
+    Entry("redisvl", "redisvl", server="search", module="redisvl_history", blocking=True),
     Entry("openai_agents", "openai-agents", database=3),
     Entry("llama_index", "llama-index", module="llama_index_store", database=4),
     Entry("agent_framework", "agent-framework", module="agent_framework_history", database=5),
     Entry("google_adk", "google-adk-community", "adk", database=6),
-    Entry("strands", "strands-valkey", server="search", module="strands_valkey", database=7),
+    Entry("strands", "strands-valkey", server="search", module="strands_valkey", database=7, blocking=True),
 )
 """In the order of the tables."""
 

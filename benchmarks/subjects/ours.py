@@ -36,7 +36,7 @@ class Ours(Subject):
     async def fill(self, session: str, turns: Sequence[Turn]) -> None:
         ids = self._ids.setdefault(session, [])
         for first in range(0, len(turns), 500):
-            batch = [_new(session, turn) for turn in turns[first : first + 500]]
+            batch = [new(session, turn) for turn in turns[first : first + 500]]
             ids += [message.id for message in await self._store.append_many(FLOW, batch)]
 
     async def fill_many(self, sessions: dict[str, Sequence[Turn]]) -> None:
@@ -45,7 +45,7 @@ class Ours(Subject):
             return
         single = [(session, turns[0]) for session, turns in sessions.items()]
         for first in range(0, len(single), 1_000):
-            batch = [_new(session, turn) for session, turn in single[first : first + 1_000]]
+            batch = [new(session, turn) for session, turn in single[first : first + 1_000]]
             for message in await self._store.append_many(FLOW, batch):
                 self._ids[message.session_id] = [message.id]
 
@@ -101,7 +101,8 @@ class Ours(Subject):
         return [message.text for message in await self._store.history(FLOW, session, limit=1_000)]
 
 
-def _new(session: str, turn: Turn) -> NewMessage:
+def new(session: str, turn: Turn) -> NewMessage:
+    """The turn as a message to be stored."""
     return NewMessage(
         session_id=session,
         text=turn.text,

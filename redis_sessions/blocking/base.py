@@ -10,6 +10,9 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from redis_sessions.blocking.portal import Portal
+from redis_sessions.blocking.sockets import SocketConnection, open_sockets
+from redis_sessions.blocking.thread import drive
+from redis_sessions.calls import Counters
 from redis_sessions.errors import StoreClosedError
 from redis_sessions.settings import Settings, settings_of
 from redis_sessions.store import SessionStore as AsyncSessionStore
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
     from datetime import timedelta
 
-    from redis_sessions.calls import Counters
+    from redis_sessions.connection import Connection
 
 T = TypeVar("T")
 
@@ -28,7 +31,7 @@ _END: Any = object()
 _stores: weakref.WeakSet[Opened] = weakref.WeakSet()
 
 
-class Link:
+class Looped:
     """An open asynchronous store, and the portal that it runs in."""
 
     def __init__(self, settings: Settings) -> None:
@@ -56,6 +59,100 @@ class Link:
     async def _close_from_inside(self) -> None:
         await self.store.aclose()
         self.portal.close()
+
+
+class _ThreadStore(AsyncSessionStore):
+    """A store whose operations are driven by the threads that call (``thread.py``)."""
+
+    def __init__(self, settings: Settings, connection: SocketConnection) -> None:
+        super().__init__(settings)
+        self._sockets = connection
+
+    async def _connect(self) -> Connection:
+        return self._sockets
+
+
+class Link:
+    """What an open blocking store stands on.
+
+    One server is talked to by the calling threads. Whatever needs an event loop (a cluster, Sentinels,
+    ``memory://``, and a watch anywhere) has one, in a background thread, from its first use on.
+
+    Attributes:
+        forked: it belongs to the parent of this process, and cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.forked: bool = False
+        self._settings = settings
+        self._lock = threading.RLock()  # of the operations
+        self._opening = threading.Lock()
+        self._closed = False
+        self._looped: Looped | None = None
+        self._sockets = open_sockets(settings)
+        self._store: AsyncSessionStore | None = None
+        if self._sockets is None:
+            self._looped = Looped(settings)
+            return
+        self._store = _ThreadStore(settings, self._sockets)
+        try:
+            drive(self._store.open(), self._lock)
+        except BaseException:
+            # Of a store that was not opened yet the connection is still open.
+            drive(self._sockets.aclose(), self._lock)
+            raise
+
+    @property
+    def stores(self) -> list[AsyncSessionStore]:
+        """The stores that are open."""
+        looped = self._looped
+        return [store for store in (self._store, looped.store if looped else None) if store is not None]
+
+    @property
+    def has_loop(self) -> bool:
+        """Whether :attr:`looped` can be had without waiting."""
+        return self._looped is not None
+
+    @property
+    def looped(self) -> Looped:
+        """The store on an event loop.
+
+        Raises:
+            StoreClosedError
+            RedisSessionsError: as for opening a store.
+        """
+        if self._looped is None:
+            with self._opening:
+                if self._closed:
+                    raise StoreClosedError(_NOT_OPEN)
+                if self._looped is None:
+                    self._looped = Looped(self._settings)
+        return self._looped
+
+    def run(self, call: Callable[[AsyncSessionStore], Coroutine[Any, Any, T]]) -> T:
+        """What ``call`` gives with the store; the caller's thread waits."""
+        if self._store is None:
+            looped = self.looped
+            return looped.portal.run(call(looped.store))
+        return drive(call(self._store), self._lock)
+
+    def close(self) -> None:
+        """Close all stores. In a forked child: nothing, they are the parent's."""
+        if self.forked:
+            return
+        with self._opening:
+            self._closed = True
+            looped = self._looped
+        if self._store is not None:
+            drive(self._store.aclose(), self._lock)
+        if looped is not None:
+            looped.close()
+
+    def leave_behind(self) -> None:
+        """In a forked child: give up what belongs to the parent."""
+        self.forked = True
+        if self._sockets is not None:
+            self._sockets.leave_behind()
 
 
 class Opened:
@@ -126,24 +223,24 @@ class Opened:
 
     def __repr__(self) -> str:
         link = self._link
-        where = link.store.connection.safe_url if link else "closed"
+        where = link.stores[0].connection.safe_url if link else "closed"
         return f"<blocking SessionStore {where} prefix={self.settings.prefix!r}>"
 
     @property
     def counters(self) -> Counters:
         """Calls, retries, faults and corrupt entries since the store was opened."""
-        return self._opened().store.counters
+        return Counters.sum(store.counters for store in self._opened().stores)
 
     @property
     def round_trips(self) -> int:
         """Round trips to Redis since the store was opened."""
-        return self._opened().store.round_trips
+        return sum(store.round_trips for store in self._opened().stores)
 
     def _opened(self) -> Link:
         link = self._link
         if link is None:
             raise StoreClosedError(_NOT_OPEN)
-        if not link.portal.forked:
+        if not link.forked:
             return link
         with self._lock:
             if self._link is link:
@@ -158,15 +255,14 @@ class Opened:
         self._closer = weakref.finalize(self, self._link.close)
 
     def _run(self, call: Callable[[AsyncSessionStore], Coroutine[Any, Any, T]]) -> T:
-        link = self._opened()
-        return link.portal.run(call(link.store))
+        return self._opened().run(call)
 
     def _iterate(
         self, begin: Callable[[AsyncSessionStore], AsyncGenerator[T, None]], *, at_once: int = 1
     ) -> Generator[T, None, None]:
         """The items, ``at_once`` at a time; they are fetched when they are asked for."""
-        link = self._opened()
-        portal, items = link.portal, begin(link.store)
+        looped = self._opened().looped
+        portal, items = looped.portal, begin(looped.store)
         one_at_a_time = asyncio.Lock()
 
         async def fetch() -> list[T]:
@@ -199,6 +295,8 @@ class Opened:
 def _after_fork_in_child() -> None:
     for store in list(_stores):
         store._lock = threading.Lock()  # another thread of the parent may have held it
+        if store._link is not None:
+            store._link.leave_behind()
 
 
 if hasattr(os, "register_at_fork"):

@@ -45,9 +45,10 @@ class SharedStore(SessionStore):
         if self._link is None:
             await asyncio.to_thread(self.open)
         link = self._opened()
-        coroutine = call(link.store)
+        looped = link.looped if link.has_loop else await asyncio.to_thread(lambda: link.looped)
+        coroutine = call(looped.store)
         try:
-            future = link.portal.submit(coroutine)
+            future = looped.portal.submit(coroutine)
         except BaseException:
             coroutine.close()
             raise

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.clients import Load
+from benchmarks.subjects import ENTRIES, Entry
 from benchmarks.targets import missed
 from tests.benchmarks.runs import answer, question, results
 
@@ -28,6 +31,33 @@ def test_being_behind_a_peer_is_told(length: int, ours: float, line: str | None)
     row = {"raw": answer(1.0), "ours": answer(ours), "redisvl": answer(1.0)}
     run = results(rows=[(question(length=length, target=None), row)])
     assert missed(run) == ([line] if line else [])
+
+
+def test_a_peer_that_blocks_is_held_against_what_blocks_of_ours() -> None:
+    row = {
+        "raw": answer(1.0),
+        "ours": answer(3.0),
+        "ours_blocking": answer(1.2),
+        "redisvl": answer(1.0),
+        "openai_agents": answer(1.0),
+    }
+    run = results(rows=[(question(length=100, target=None), row)])
+    assert missed(run) == ["the append: 3.00 × the time of openai-agents, not at most 1.5"]
+
+
+def test_throughput_is_compared_among_those_that_block() -> None:
+    loads = [load("ours", 2_000), load("ours_blocking", 1_000), load("redisvl", 1_600)]
+    lines = missed(results(rows=[], loads=loads))
+    assert len(lines) == 1
+    assert "redisvl has 1.60 ×" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for entry in ENTRIES if entry.name != "raw"], ids=lambda one: one.name
+)
+def test_it_is_known_who_blocks(entry: Entry) -> None:
+    text = Path(f"{entry.path.replace('.', '/')}.py").read_text("utf-8")
+    assert entry.blocking == ("blocking = True" in text or "LangchainCommunity" in text)
 
 
 @pytest.mark.parametrize(
