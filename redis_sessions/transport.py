@@ -40,6 +40,8 @@ class Transport:
         self.round_trips: int = 0
         self._client = connection.client
         self._timeout = connection.attempt_timeout
+        # Asked once: the metaclass of redis-py's clients makes isinstance slow.
+        self._cluster = self._client if isinstance(self._client, Cluster) else None
         self._lines: Lines | None = None
         if isinstance(self._client, Redis) and self.kind != "memory":
             self._lines = Lines(self._client.connection_pool, self._timeout)
@@ -67,10 +69,9 @@ class Transport:
         self.round_trips += 1
         if self._lines is not None:
             return self._lines.talk(commands, alone=commands[-1][0] in _WAITING)
-        client = self._client
-        if isinstance(client, Cluster):
-            return self._run_in_cluster(client, key, commands)
-        return self._run_in_memory(client, commands)
+        if self._cluster is not None:
+            return self._run_in_cluster(self._cluster, key, commands)
+        return self._run_in_memory(self._client, commands)
 
     async def scatter(self, commands: Sequence[tuple[bytes, Command]]) -> list[Any]:
         """The replies to (key, command) pairs of any shards, in order; one round trip for each node.
@@ -78,8 +79,8 @@ class Transport:
         Raises:
             redis.exceptions.RedisError: as for :meth:`run`.
         """
-        client = self._client
-        if not isinstance(client, Cluster):
+        client = self._cluster
+        if client is None:
             return await self.run(b"", *(command for _, command in commands)) if commands else []
         if client._initialize:
             await client.initialize()
@@ -96,8 +97,8 @@ class Transport:
 
     def node_of(self, key: bytes) -> str:
         """Names the server that has the key, as far as is known; the same for all keys but on a cluster."""
-        client = self._client
-        if self._lines is not None or not isinstance(client, Cluster) or client._initialize:
+        client = self._cluster
+        if client is None or client._initialize:
             return ""
         return str(client.nodes_manager.get_node_from_slot(client.keyslot(key)).name)
 

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import MaxConnectionsError
 
 import redis_sessions
 from redis_sessions import (
@@ -26,6 +27,8 @@ from redis_sessions import (
     StoreUnavailableError,
 )
 from redis_sessions.blocking import SessionStore
+from redis_sessions.blocking.sockets import Sockets
+from redis_sessions.faults import classify
 from tests.support import Server, generate_blocking, poll, valkey_server
 from tests.support.servers import free_port
 
@@ -231,18 +234,23 @@ def test_a_server_that_hangs_ends_a_call_at_its_deadline_and_nothing_is_left_ove
         assert [text for text in texts(store) if text != "into the void"] == ["hello", "after"]
 
 
-def test_more_threads_than_connections_are_told_so_when_none_comes_free() -> None:
+def test_a_thread_that_gets_no_connection_is_told_what_to_change() -> None:
     with (
         valkey_server() as server,
-        SessionStore.from_url(server.url, max_connections=1, deadline=timedelta(seconds=0.6)) as store,
-        ThreadPoolExecutor(4) as pool,
+        SessionStore.from_url(server.url, max_connections=1, deadline=timedelta(seconds=20)) as store,
+        ThreadPoolExecutor(1) as pool,
     ):
         say(store)
         server.pause()
-        failed = [pool.submit(texts, store) for _ in range(4)]
-        told = {str(each.exception(10)) for each in failed}
+        waiting = pool.submit(texts, store)
+        poll(lambda: in_use(store))
+        with pytest.raises(MaxConnectionsError) as raised:
+            sockets_of(store).exchange(b"", 1, time.monotonic() + 0.2)
         server.resume()
-    assert any("raise max_connections" in text for text in told)
+        assert waiting.result(10) == ["hello"]
+    fault = classify(raised.value)
+    assert "raise max_connections" in str(fault.error(False))
+    assert not fault.maybe_done
 
 
 def test_a_store_goes_on_when_its_server_was_started_again() -> None:
@@ -377,11 +385,15 @@ def test_ctrl_c_ends_a_call_that_waits_for_an_answer() -> None:
 
 def in_use(store: SessionStore) -> bool:
     """Whether a call has sent something and waits."""
+    sockets = sockets_of(store)
+    return len(sockets._all) > len(sockets._idle)
+
+
+def sockets_of(store: SessionStore) -> Sockets:
     link = store._link
     assert link is not None
     assert link._sockets is not None
-    sockets = link._sockets.sockets
-    return len(sockets._all) > len(sockets._idle)
+    return link._sockets.sockets
 
 
 def clients(backend: Backend) -> list[dict[str, str]]:
@@ -402,6 +414,8 @@ import os, sys, threading
 from pathlib import Path
 from redis_sessions import StoreClosedError
 from redis_sessions.blocking import SessionStore
+from redis_sessions.blocking.sockets import Sockets
+from redis_sessions.faults import classify
 
 def say(text):
     store.append("flow", session_id="chat", text=text, sender="User", sender_name="Ann")
@@ -444,6 +458,8 @@ print(seen, [message.text for message in store.history("flow", "chat")])
 UNCLOSED = """
 import sys
 from redis_sessions.blocking import SessionStore
+from redis_sessions.blocking.sockets import Sockets
+from redis_sessions.faults import classify
 store = SessionStore.from_url(sys.argv[1], prefix=sys.argv[2])
 store.open()
 store.append("flow", session_id="chat", text="x", sender="User", sender_name="Ann")

@@ -266,8 +266,7 @@ class SocketTransport(Transport):
     def __init__(self, connection: SocketConnection) -> None:
         self.kind = connection.kind
         self.round_trips: int = 0
-        self._client: Any = None
-        self._lines = None
+        self._cluster = None
         self._sockets = connection.sockets
         self._waiting = connection.waiting
 

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 class SessionStore(Opened):
     """Chat sessions in Redis, for synchronous code. Use it as a context manager; any threads may share it.
 
-    The methods are those of :class:`redis_sessions.SessionStore`, and so is what they guarantee. They run in
-    an event loop of the store's own, in a background thread: they may be called where an event loop runs,
-    which then stands still for as long as they take. A process that was forked from one with an open store
-    connects anew at its first call. Ctrl-C ends a call; a write that it ends may have happened.
+    The methods are those of :class:`redis_sessions.SessionStore`, and so is what they guarantee. With one
+    server it is the calling thread that talks to it; a cluster, Sentinels, ``memory://`` and iterators have
+    an event loop in a background thread. Methods may be called where an event loop runs, which then stands
+    still for as long as they take. A process that was forked from one with an open store connects anew at
+    its first call. Ctrl-C ends a call; a write that it ends may have happened.
 
     Args:
         settings: where Redis is, and the limits. Without it, from ``REDIS_SESSIONS_*``.
