@@ -27,7 +27,6 @@ from redis_sessions import (
     StoreUnavailableError,
 )
 from redis_sessions.blocking import SessionStore
-from redis_sessions.blocking.sockets import Sockets
 from redis_sessions.faults import classify
 from tests.support import Server, generate_blocking, poll, valkey_server
 from tests.support.servers import free_port
@@ -35,6 +34,7 @@ from tests.support.servers import free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from redis_sessions.blocking.sockets import Sockets
     from tests.conftest import Backend
 
 FLOW = "flow"

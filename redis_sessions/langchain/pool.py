@@ -1,8 +1,8 @@
 """One store, and so one pool of connections, for each Redis that this process uses.
 
-Histories come and go (LangChain makes one for each call, Langflow for each run); connections stay. Synchronous
-callers of any thread talk to the server themselves. Coroutines of any event loop, also of loops that live for
-one call (``asyncio.run``), share a store in a loop of its own, in a background thread.
+Histories come and go (LangChain makes one for each call, Langflow for each run); connections stay.
+Synchronous callers of any thread talk to the server themselves. Coroutines of any event loop, also of loops
+that live for one call (``asyncio.run``), share a store in a loop of its own, in a background thread.
 """
 
 from __future__ import annotations
