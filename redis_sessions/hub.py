@@ -40,9 +40,10 @@ _ASK_SHARE = 10
 _REST_PER_FEED = 10e-6
 """Seconds between two XREADs for each feed in it: with thousands, news is collected for some milliseconds."""
 _AT_ONCE = 4
-"""Flows whose changes are read, and watches that begin, at the same time: when thousands come back at once
-they queue here, and leave the connections to others."""
+"""Flows whose changes are read at the same time."""
 _PATIENCE = 5.0
+"""Seconds that a watch which begins, or catches up, waits for its turn: when thousands come back at once they
+queue, one at a time, and leave connections, and half of the event loop's time, to others."""
 
 
 class Hub:
@@ -54,7 +55,7 @@ class Hub:
         self._transport = transport
         self._block_ms = block_ms
         self._readers: dict[str, _Reader] = {}
-        self._starting = Turns(_AT_ONCE, _PATIENCE)
+        self._turns = Turns(1, _PATIENCE, rest=1.0)
         self._closed = False
 
     async def watch(
@@ -68,15 +69,18 @@ class Hub:
             StoreUnavailableError: Redis was away for longer than the deadline. Watch again after the last
                 event's id; nothing is lost while the feed reaches back.
         """
-        async with self._starting.one():
+        async with self._turns.one():
             reached, end = await self._feed.start(keys, after)
         while True:
             reader, watched, place = self._join(keys, session, end)
             try:
                 while reached < place.start:
-                    entries = await self._feed.page(keys, reached, place.start)
+                    async with self._turns.one():
+                        entries = await self._feed.page(keys, reached, place.start)
                     for some in in_portions(entries):
-                        for event in (await self._feed.events(keys, some, [session]))[session].events:
+                        async with self._turns.one():
+                            portion = (await self._feed.events(keys, some, [session]))[session]
+                        for event in portion.events:
                             yield event
                     reached = EntryId.parse(entries[-1][0]) if entries else place.start
                 place.catch_up(reached)
@@ -86,7 +90,7 @@ class Hub:
                             yield event
             finally:
                 reader.leave(watched, place)
-            async with self._starting.one():
+            async with self._turns.one():
                 reached, end = place.reached, await self._feed.last(keys)
 
     def _join(self, keys: FlowKeys, session: str | None, end: EntryId) -> tuple[_Reader, Watched, Place]:

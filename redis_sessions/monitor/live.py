@@ -52,8 +52,10 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-_OPENING = 4
+_OPENING = 1
 """Feeds that are opened at the same time: thousands that come back at once are not to starve all others."""
+_REST = 1.0
+"""Of the time that the opening of a feed took, until the next one of a crowd: half is for all others."""
 _PATIENCE = 5.0
 
 
@@ -75,7 +77,7 @@ class Live:
         self._metrics = metrics
         self._settings = settings
         self._open = 0
-        self._opening = Turns(_OPENING, _PATIENCE)
+        self._opening = Turns(_OPENING, _PATIENCE, rest=_REST)
         self._render = Rendering()
 
     async def read(self, request: Request, principal: Principal) -> Response:
