@@ -33,6 +33,10 @@ _LARGEST_CHUNK = 1_000
 _CHUNK_BYTES = 2 * 1024 * 1024
 """Of further chunks: their size is known from those before. One command is not to keep all others waiting."""
 
+DOUBTS = 5
+"""How often a session that does not have the number it is said to have is looked at again. It was renamed
+between two looks, if it is not that the data is damaged."""
+
 
 class Window(NamedTuple):
     """The end of a session's order: entries, newest first, and the record they were read under."""
@@ -197,6 +201,15 @@ class Reader(Entries):
         self, keys: FlowKeys, session: str, places: Sequence[EntryId], attempt: Attempt | None = None
     ) -> list[Entry | None]:
         """The entries at these places of one session; None for one that is not there."""
+        return (await self.look(keys, session, places, attempt))[1]
+
+    async def look(
+        self, keys: FlowKeys, session: str, places: Sequence[EntryId], attempt: Attempt | None = None
+    ) -> tuple[Sequence[int], list[Entry | None]]:
+        """As :meth:`at`, with the numbers that the session had then.
+
+        At a place with one of these numbers where nothing was found, there never will be anything again.
+        """
         log, edits = keys.log(session), keys.edits(session)
         name = b"s" + session.encode()
         attempt = attempt or self._calls.begin()
@@ -219,31 +232,32 @@ class Reader(Entries):
                 msg = "the session kept changing during the read, until the deadline: try again"
                 raise ContentionError(msg)
         if record_now is None:
-            return [None] * len(places)
+            return (), [None] * len(places)
         record = Record.parse(record_now)
         found: list[Entry | None] = []
         for raw, body in zip(raws, current, strict=True):
             entries = self.ours(raw, record, log)
             entry = entries[0] if entries else None
             found.append(entry._replace(body=body) if entry and body is not None else entry)
-        return found
+        return record.numbers, found
 
     async def is_alive(self, keys: FlowKeys, place: EntryId, attempt: Attempt | None = None) -> bool:
         """Whether there is an entry at this place of the flow."""
-        while True:
+        attempt = attempt or self._calls.begin()
+        doubts = 0
+        while doubts < DOUBTS:
             (name,) = await self._calls.read(
                 lambda: self._transport.run(keys.ids, ("HGET", keys.ids, b"n%d" % place.number)), attempt
             )
             if name is None:
                 return False
-            entries = await self.at(keys, name.decode(), [place], attempt)
-            if entries[0] is not None:
-                return entries[0].alias is None
-            (again,) = await self._calls.read(
-                lambda: self._transport.run(keys.ids, ("HGET", keys.ids, b"n%d" % place.number)), attempt
-            )
-            if again == name:
+            numbers, (entry,) = await self.look(keys, name.decode(), [place], attempt)
+            if entry is not None:
+                return entry.alias is None
+            if place.number in numbers:
                 return False
+            doubts += 1
+        return False
 
     async def record(self, keys: FlowKeys, session: str, attempt: Attempt | None = None) -> Record | None:
         """The session's record, or None when there is no such session."""

@@ -6,9 +6,12 @@ elsewhere, or one whose message was moved, is in ``aliases``, which leads to an 
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from redis_sessions.ids import EntryId, address_of, flow_hash, hash_of, to_raw
+from redis_sessions.reader import DOUBTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -110,28 +113,33 @@ class Resolver:
 
     async def _find_in_flow(self, keys: FlowKeys, ids: Sequence[str], attempt: Attempt) -> dict[str, Located]:
         found: dict[str, Located] = {}
-        tried: dict[str, _Place] = {}
+        empty: dict[str, EntryId] = {}  # where there is nothing, and never will be again
+        doubts: Counter[str] = Counter()
         wanted = list(ids)
         guessed = self._guess(keys, wanted)
         while wanted:
             places = guessed or await self._places(keys, wanted, attempt)
-            # An entry that is not where it was said to be: gone for good if it is still said to be there.
-            places = {
-                message_id: place for message_id, place in places.items() if tried.get(message_id) != place
-            }
             by_session: dict[str, list[tuple[str, EntryId]]] = {}
             for message_id, (session, place) in places.items():
-                by_session.setdefault(session, []).append((message_id, place))
+                if empty.get(message_id) != place and doubts[message_id] < DOUBTS:
+                    by_session.setdefault(session, []).append((message_id, place))
             for session, pairs in by_session.items():
                 for first in range(0, len(pairs), _ENTRIES):
                     some = pairs[first : first + _ENTRIES]
-                    entries = await self._reader.at(keys, session, [place for _, place in some], attempt)
-                    for (message_id, _), entry in zip(some, entries, strict=True):
+                    numbers, entries = await self._reader.look(
+                        keys, session, [place for _, place in some], attempt
+                    )
+                    for (message_id, place), entry in zip(some, entries, strict=True):
                         if entry is not None and entry.message_id == message_id:
                             found[message_id] = Located(keys, session, entry)
                             self._whereabouts.note(keys.flow_id, entry.place.number, session)
-            tried.update(places)
-            wanted = [message_id for message_id in (wanted if guessed else places) if message_id not in found]
+                        elif place.number in numbers:
+                            empty[message_id] = place
+                        else:  # the session was renamed meanwhile
+                            doubts[message_id] += 1
+            looked_at = chain.from_iterable(by_session.values())
+            wanted = wanted if guessed else [message_id for message_id, _ in looked_at]
+            wanted = [message_id for message_id in wanted if message_id not in found]
             guessed = {}
         return found
 

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from redis_sessions import SessionStore
 from tests.faults.checker import Verdict, check, longest_gap
@@ -38,6 +39,7 @@ CALM = 0.7
 RESUME = 1.0
 """Seconds after the end of a disturbance by which writes have resumed."""
 _WATCH = 0.02
+_ONE_SERVER = ("redis", "rediss", "unix")
 LEAVING = 2.5
 """Seconds by which every client has left a primary that was replaced, on a busy machine."""
 
@@ -206,6 +208,8 @@ async def play(
             {
                 "name": f"w{number}",
                 "url": deployment.url,
+                # On one server half of them are threads, without an event loop (redis_sessions.blocking).
+                "threads": number % 2 == 1 and urlsplit(deployment.url).scheme in _ONE_SERVER,
                 "options": deployment.options,
                 "flows": flows,
                 "seed": chance.getrandbits(32),

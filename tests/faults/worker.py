@@ -12,12 +12,14 @@ from typing import Any
 from redis_sessions import SessionStore
 from tests.faults.load import Load
 from tests.faults.record import Recorder, listen_to_tokens
+from tests.support.threaded import ThreadedStore
 
 
 async def work(config: dict[str, Any]) -> None:
     listen_to_tokens()
     with Path(config["record"]).open("ab", buffering=0) as file:  # noqa: ASYNC230 - before anything runs
-        async with SessionStore.from_url(config["url"], **config["options"]) as store:
+        kind = ThreadedStore if config["threads"] else SessionStore
+        async with kind.from_url(config["url"], **config["options"]) as store:
             load = Load(
                 store,
                 Recorder(file, config["name"]),
