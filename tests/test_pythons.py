@@ -15,11 +15,7 @@ ROOT = Path(__file__).parents[1]
 FIND = ROOT / ".ci" / "find-python"
 CLASSIFIERS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["classifiers"]
 PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(CLASSIFIERS))
-SOURCES = [
-    file.relative_to(ROOT).as_posix()
-    for folder in ("redis_sessions", "tests", "benchmarks")
-    for file in sorted((ROOT / folder).rglob("*.py"))
-]
+SOURCES = [file.relative_to(ROOT).as_posix() for file in sorted((ROOT / "redis_sessions").rglob("*.py"))]
 
 
 def find(python: str, **options: object) -> subprocess.CompletedProcess[str]:
