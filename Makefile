@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 30
 REDIS ?= redis>=7.4,<9
-CORE_TESTS ?= tests/test_append.py tests/test_blocking.py tests/test_connection.py tests/test_history.py tests/test_rename.py tests/test_update.py tests/test_retries.py tests/test_watch.py tests/test_public.py
+CORE_TESTS ?= tests/test_append.py tests/test_blocking.py tests/test_blocking_sockets.py tests/test_connection.py tests/test_history.py tests/test_rename.py tests/test_update.py tests/test_retries.py tests/test_watch.py tests/test_public.py
 
 .DEFAULT_GOAL := help
 .PHONY: help venv serve test test-lowest test-langflow test-python coverage mutants audit package types soak lint format blocking docs bench gate image clean
