@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 MINUTES ?= 30
 REDIS ?= redis>=7.4,<9
-CORE_TESTS ?= tests/test_append.py tests/test_blocking.py tests/test_connection.py tests/test_history.py tests/test_rename.py tests/test_update.py tests/test_retries.py tests/test_watch.py tests/test_public.py
+CORE_TESTS ?= tests/test_append.py tests/test_blocking.py tests/test_blocking_sockets.py tests/test_connection.py tests/test_history.py tests/test_rename.py tests/test_update.py tests/test_retries.py tests/test_watch.py tests/test_public.py
 
 .DEFAULT_GOAL := help
 .PHONY: help venv serve test test-lowest test-langflow test-python coverage mutants audit package types soak lint format blocking docs bench gate image clean
@@ -36,9 +36,10 @@ serve: venv ## Serve a demo from an embedded store (ARGS="--port 8000")
 test: venv .venv/checkov/installed ## Run the whole test suite (ARGS="-k rename")
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-test-python: .venv-$(notdir $(PYTHON))/installed ## Run the core's tests on another Python (PYTHON=python3.13 REDIS='redis>=8,<9')
-	@.venv-$(notdir $(PYTHON))/bin/python -m pip install --quiet --disable-pip-version-check '$(REDIS)'
-	@.venv-$(notdir $(PYTHON))/bin/python -m pytest -n 2 -o cache_dir=.pytest_cache/$(notdir $(PYTHON)) $(CORE_TESTS) $(ARGS)
+test-python: .venv-$(notdir $(PYTHON))/installed ## Run the core's tests on another Python, from Debian if need be (PYTHON=python3.14 REDIS='redis>=8,<9')
+	@.venv-uv/bin/uv pip install --quiet --python .venv-$(notdir $(PYTHON)) '$(REDIS)'
+	@.venv-$(notdir $(PYTHON))/bin/python -c 'import platform, redis; print(f"Python {platform.python_version()}, redis-py {redis.__version__}")'
+	@.venv-$(notdir $(PYTHON))/bin/python -m pytest -n 2 -o cache_dir=.pytest_cache/$(notdir $(PYTHON))-$$(echo '$(REDIS)' | tr -dc 0-9.) $(CORE_TESTS) $(ARGS)
 
 LOWEST := tests/test_append.py tests/test_clients.py tests/test_connection.py tests/test_dependencies.py tests/test_update.py \
   tests/test_watch.py tests/test_otel.py tests/monitor/test_access.py tests/monitor/test_live.py tests/cli/test_messages.py \
@@ -65,10 +66,14 @@ test-langflow: .venv-langflow/installed ## Run the plug-in's tests with a real L
 	@.venv-langflow/bin/uv pip install --quiet --python .venv-langflow/bin/python --editable . --group langflow
 	@touch $@
 
-.venv-$(notdir $(PYTHON))/installed: pyproject.toml
-	@$(PYTHON) -m venv .venv-$(notdir $(PYTHON))
-	@.venv-$(notdir $(PYTHON))/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@.venv-$(notdir $(PYTHON))/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group python
+.venv-$(notdir $(PYTHON))/installed: pyproject.toml .ci/find-python .ci/python-from-debian | .venv-uv/installed
+	@python=$$(.ci/find-python $(PYTHON)) && .venv-uv/bin/uv venv --quiet --clear --python "$$python" .venv-$(notdir $(PYTHON))
+	@.venv-uv/bin/uv pip install --quiet --python .venv-$(notdir $(PYTHON)) --editable . --group python
+	@touch $@
+
+.venv-uv/installed:
+	@python3 -m venv .venv-uv
+	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@touch $@
 
 package: venv ## Build the wheel and the source archive into dist/, and check them

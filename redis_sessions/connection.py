@@ -365,9 +365,9 @@ def _open_memory(location: Location, settings: Settings) -> Connection:
             "memory:// has no replicas and no file to wait for: unset wait_replicas and wait_aof"
         )
     try:
+        # First: imported without it, fakeredis goes without scripts for as long as the process lives.
+        importlib.import_module("lupa")
         from fakeredis import FakeAsyncRedis, FakeServer
-
-        importlib.import_module("lupa")  # fakeredis would miss it at the first script only
     except ImportError:
         raise MissingExtraError(
             "memory:// needs fakeredis with Lua: pip install 'redis-sessions[memory]'"

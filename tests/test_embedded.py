@@ -411,6 +411,34 @@ async def test_without_fakeredis_the_extra_is_named(monkeypatch: pytest.MonkeyPa
         await open_connection(Settings.load("memory://"))
 
 
+def test_lua_that_is_installed_after_it_was_missed_is_used() -> None:
+    """As in a notebook: the process that was told what to install goes on."""
+    program = """
+        import asyncio, sys
+        from redis_sessions import MissingExtraError, SessionStore
+
+        async def main():
+            sys.modules["lupa"] = None
+            try:
+                await SessionStore.from_url("memory://").open()
+            except MissingExtraError:
+                del sys.modules["lupa"]
+                async with SessionStore.from_url("memory://") as store:
+                    await store.append("flow", session_id="s", text="kept", sender="User", sender_name="Ann")
+                    print([message.text for message in await store.history("flow", "s")])
+
+        asyncio.run(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "['kept']\n", done.stderr
+
+
 async def test_a_platform_without_a_binary_is_told(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr("platform.machine", lambda: "pdp11")
     with pytest.raises(ConfigurationError, match=r"cannot run on this platform: .*pdp11"):
