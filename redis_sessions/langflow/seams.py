@@ -12,9 +12,12 @@ from __future__ import annotations
 import inspect
 import sys
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis_sessions.errors import RedisSessionsError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 class SeamError(RedisSessionsError):
@@ -30,6 +33,8 @@ class _Seam(NamedTuple):
 
 
 _seams: dict[tuple[str, str], _Seam] = {}
+_before: set[str] = set()
+"""Modules that were there when the first function was replaced: what they import by name is theirs."""
 
 
 def replace(owner: ModuleType | type, name: str, new: Any, *, everywhere: bool = True) -> Any:
@@ -57,6 +62,8 @@ def replace(owner: ModuleType | type, name: str, new: Any, *, everywhere: bool =
         importers = known.importers
     else:
         importers = _importers(owner, name, original) if everywhere else []
+    if not _seams:
+        _before.update(sys.modules)
     setattr(owner, name, new)
     for module, alias in importers:
         setattr(module, alias, new)
@@ -71,13 +78,19 @@ def stock(owner: ModuleType | type, name: str) -> Any:
 
 
 def restore() -> None:
-    """Put everything back as it was."""
+    """Put everything back as it was, in modules that were imported meanwhile as well."""
     for seam in reversed(_seams.values()):
         setattr(seam.owner, seam.name, seam.stock)
         for module, alias in seam.importers:
             if vars(module).get(alias) is seam.ours:
                 setattr(module, alias, seam.stock)
+    stock = {id(seam.ours): seam.stock for seam in _seams.values()}
+    for module in _modules(but=_before) if stock else ():
+        for alias, value in list(vars(module).items()):
+            if id(value) in stock:
+                setattr(module, alias, stock[id(value)])
     _seams.clear()
+    _before.clear()
 
 
 def _place(owner: ModuleType | type) -> str:
@@ -115,11 +128,21 @@ def _importers(owner: ModuleType | type, name: str, original: Any) -> list[tuple
     """Where else the function is known by name. Our own modules keep what they hold of Langflow's."""
     if not isinstance(owner, ModuleType):
         return []
-    modules: list[Any] = list(sys.modules.values())  # None stands for a module that must not be imported
     return [
         (module, alias)
-        for module in modules
-        if isinstance(module, ModuleType) and not module.__name__.startswith("redis_sessions.")
+        for module in _modules()
         for alias, value in list(vars(module).items())
         if value is original and (module is not owner or alias != name)
+    ]
+
+
+def _modules(but: Collection[str] = ()) -> list[ModuleType]:
+    """All that are not ours, and are not named."""
+    modules: list[tuple[str, Any]] = list(sys.modules.items())  # None: it must not be imported
+    return [
+        module
+        for name, module in modules
+        if name not in but
+        and isinstance(module, ModuleType)
+        and not module.__name__.startswith("redis_sessions.")
     ]

@@ -30,22 +30,37 @@ from tests.support.servers import Server, valkey_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-if find_spec("langflow") is None:
+_INSTALLED = find_spec("langflow") is not None
+if not _INSTALLED:
     collect_ignore_glob = ["*"]
-else:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        importlib.import_module("langflow.main")
 
-_HERE = str(Path(__file__).parent)
+_HERE = Path(__file__).parent
+_SHARED = {"plugged", "stock"}
+"""Servers of a pytest worker. Files that ask for them go to one; so do files that share an application."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # It takes seconds. A controller of pytest-xdist, which its workers wait for, runs no tests.
+    controls = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    if _INSTALLED and not controls:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module("langflow.main")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items = [item for item in items if item.path.is_relative_to(_HERE)]
+    served = {item.path for item in items if _SHARED.intersection(getattr(item, "fixturenames", ()))}
     for item in items:
-        if str(item.path).startswith(_HERE):  # warnings of Langflow's are Langflow's business
-            item.add_marker(pytest.mark.filterwarnings("error:::redis_sessions"), append=False)
-            item.add_marker(pytest.mark.filterwarnings("ignore"), append=False)
-            item.add_marker(pytest.mark.timeout(600))  # the first test of a worker waits for its servers
+        if item.get_closest_marker("xdist_group") is None:
+            inside = item.path.parent == _HERE / "inside"
+            lot = "inside" if inside else "servers" if item.path in served else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(lot))
+        # Warnings of Langflow's are Langflow's business.
+        item.add_marker(pytest.mark.filterwarnings("error:::redis_sessions"), append=False)
+        item.add_marker(pytest.mark.filterwarnings("ignore"), append=False)
+        item.add_marker(pytest.mark.timeout(600))  # the first test of a worker waits for its servers
 
 
 @pytest.fixture(scope="session")
@@ -77,14 +92,43 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LangflowServer]:
         yield server
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _modules_leave_langflow_as_it_was() -> Iterator[None]:
+    from tests.langflow import inprocess
+
+    yield
+    if not inprocess.switched_on():  # else it belongs to the package
+        assert inprocess.imported_of_ours() == []
+
+
+@pytest.fixture(autouse=True)
+def _tests_leave_the_plug_in_as_it_was() -> Iterator[None]:
+    """The next test file in this process may be one that wants a stock Langflow."""
+    from tests.langflow import inprocess
+
+    if inprocess.switched_on():  # by a fixture of the module's or the package's
+        yield
+        return
+    yield
+    left = inprocess.switched_on()
+    inprocess.switch_off()
+    assert left == []
+
+
 @pytest.fixture
 async def redis(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """The plug-in's store is on Valkey, under a prefix of this test. Nothing of Langflow is replaced."""
-    from redis_sessions.langflow import runtime
+    from lfx.services.manager import get_service_manager
 
+    from redis_sessions.langflow import runtime
+    from tests.langflow import inprocess
+
+    # It looks once what there is, and would find the plug-in to be on.
+    get_service_manager().discover_plugins()
+    inprocess.switch_off()
     monkeypatch.setenv("REDIS_SESSIONS_URL", valkey.url)
     monkeypatch.setenv("REDIS_SESSIONS_PREFIX", f"t{uuid.uuid4().hex[:12]}")
     runtime.reset()
     yield
     await runtime.aclose()
-    runtime.reset()
+    inprocess.switch_off()

@@ -7,13 +7,18 @@ belongs to one event loop.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import sys
 from collections import Counter
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import httpx
 import sqlalchemy
+import structlog
+from lfx.log.logger import logger
 from lfx.services import manager
 
 from redis_sessions.langflow import runtime, seams, startup
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+_OURS = "redis_sessions.langflow"
 PASSWORD = "a-password-for-the-tests"
 _ENVIRONMENT = {
     "LANGFLOW_AUTO_LOGIN": "false",
@@ -97,8 +103,12 @@ async def application(folder: Path, **env: str) -> AsyncIterator[Application]:
     environment = (
         kept | _ENVIRONMENT | {"LANGFLOW_CONFIG_DIR": str(folder), "LANGFLOW_DATABASE_URL": database} | env
     )
-    with patch.dict(os.environ, environment, clear=True), patch.object(manager, "_service_manager", None):
-        _forget()
+    with (
+        patch.dict(os.environ, environment, clear=True),
+        patch.object(manager, "_service_manager", None),
+        _logging_as_before(),
+    ):
+        switch_off()
         try:
             made = Application(create_app())
             await initialize_services()
@@ -111,11 +121,58 @@ async def application(folder: Path, **env: str) -> AsyncIterator[Application]:
             yield made
             await teardown_services()
         finally:
-            await runtime.aclose()
-            seams.restore()
-            _forget()
+            try:
+                await runtime.aclose()
+            finally:
+                switch_off()
+            assert imported_of_ours() == []
 
 
-def _forget() -> None:
+@contextlib.contextmanager
+def _logging_as_before() -> Iterator[None]:
+    """An application logs from ERROR on. Without one nothing is, and Langflow, which then looks in vain for a
+    database at each step of a run, would draw a traceback of it each time."""
+    before = structlog.get_config()
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+        vars(logger).pop("bind", None)  # it keeps what it was configured with at its first use
+
+
+def switch_off() -> None:
+    """This process is as one in which the plug-in never was."""
+    seams.restore()
     runtime.reset()
-    startup._checked.clear()
+    startup.forget()
+
+
+def switched_on() -> list[str]:
+    """What is in this process of a plug-in that is on."""
+    manager_ = manager._service_manager
+    classes = () if manager_ is None else manager_.service_classes.values()
+    return [
+        *(".".join(place) for place in seams._seams),
+        *(f"{name} of startup" for name in startup._checked),
+        *(f"a store of {loop}" for loop in runtime._state.stores),
+        *(f"the service {one.__name__}" for one in classes if one.__module__.startswith(_OURS)),
+        *(["what was decided"] if runtime._state.active is not None else []),
+        *(["settings with a URL"] if runtime.settings.cache_info().currsize and runtime.active() else []),
+        *(["a log from ERROR on"] if _log_level() < logging.CRITICAL else []),
+    ]
+
+
+def _log_level() -> int:
+    return int(structlog.get_config()["wrapper_class"].min_level)
+
+
+def imported_of_ours() -> list[str]:
+    """Functions of the plug-in that modules of Langflow have under a name."""
+    modules: list[Any] = list(sys.modules.values())
+    return [
+        f"{module.__name__}.{name}"
+        for module in modules
+        if isinstance(module, ModuleType) and module.__name__.startswith(("langflow", "lfx"))
+        for name, value in list(vars(module).items())
+        if isinstance(value, FunctionType) and str(value.__module__).startswith(_OURS)
+    ]

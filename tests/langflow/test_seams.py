@@ -50,6 +50,26 @@ async def test_importers_by_name_get_ours_and_get_theirs_back(owner: ModuleType)
     assert owner.read is imported() is stock
 
 
+def test_a_module_that_is_imported_meanwhile_gets_theirs_back(
+    owner: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = seams.replace(owner, "read", ours)
+    late = ModuleType("seam_late")
+    late.read = owner.read  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "seam_late", late)
+    seams.restore()
+    assert late.read is stock
+
+
+def test_a_module_that_has_ours_from_us_keeps_it(owner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    early = ModuleType("seam_early")
+    early.read = ours  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "seam_early", early)
+    seams.replace(owner, "read", ours)
+    seams.restore()
+    assert early.read is ours
+
+
 def test_replacing_again_keeps_the_stock_one(owner: ModuleType) -> None:
     stock = seams.replace(owner, "read", ours)
     assert seams.replace(owner, "read", ours) is stock

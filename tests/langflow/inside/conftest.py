@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from redis_sessions.langflow import runtime
-from tests.langflow.inprocess import Application, application
-from tests.langflow.inside.people import Person
 from tests.support.servers import Server, valkey_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from redis_sessions import SessionStore
+    from tests.langflow.inprocess import Application
+    from tests.langflow.inside.people import Person
 
 _HERE = Path(__file__).parent
 
@@ -49,6 +48,8 @@ def redis_of_langflow() -> Iterator[Server]:
 async def langflow(
     redis_of_langflow: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Application]:
+    from tests.langflow.inprocess import application
+
     folder = tmp_path_factory.mktemp("inside")
     async with application(folder, REDIS_SESSIONS_URL=redis_of_langflow.url) as app:
         yield app
@@ -56,11 +57,15 @@ async def langflow(
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def store(langflow: Application) -> SessionStore:
+    from redis_sessions.langflow import runtime
+
     return await runtime.store()
 
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def person(langflow: Application) -> AsyncIterator[Person]:
+    from tests.langflow.inside.people import Person
+
     name = f"user-{uuid.uuid4().hex[:8]}"
     async with await langflow.new_user(name) as client:
         me = (await client.get("/api/v1/users/whoami")).raise_for_status().json()
