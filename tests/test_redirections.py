@@ -26,12 +26,14 @@ def group() -> Iterator[ValkeyCluster]:
 
 
 @pytest.fixture
-def moving(group: ValkeyCluster) -> tuple[ValkeyCluster, Server, Server]:
+def moving(group: ValkeyCluster) -> Iterator[tuple[ValkeyCluster, Server, Server]]:
     """A cluster, the primary that has the flow's slot, and the one that is to have it."""
     for node in group.primaries:
         node.client().flushall()
     source = group.node_of(f"{{{FLOW}}}")
-    return group, source, next(node for node in group.primaries if node is not source)
+    yield group, source, next(node for node in group.primaries if node is not source)
+    for node in group.primaries:  # a test that failed has left it half way
+        node.client().execute_command("CLUSTER SETSLOT", SLOT, "STABLE")
 
 
 def calls(node: Server, command: str) -> int:
@@ -50,15 +52,23 @@ async def test_a_session_is_read_and_written_through_every_step_of_a_move(
     moving: tuple[ValkeyCluster, Server, Server],
 ) -> None:
     cluster, source, target = moving
-    async with SessionStore.from_url(cluster.url, deadline=0.5) as store:
+    async with (
+        SessionStore.from_url(cluster.url) as store,
+        SessionStore.from_url(cluster.url, deadline=1) as hasty,  # what it is asked to write cannot be
+    ):
         await say(store, "before")
+        assert await texts(hasty) == ["before"]
         cluster.begin_move(SLOT, source, target)
         for key in KEYS:
             cluster.move_keys(source, target, f"rs:{{{FLOW}}}:{key}")
             assert await texts(store) == ["before"]
             if key != KEYS[-1]:
-                with pytest.raises(StoreUnavailableError, match="nothing was changed"):
-                    await say(store, "while it is in two places")
+                hasty.counters.faults.clear()
+                with pytest.raises(StoreUnavailableError) as caught:
+                    await say(hasty, "while it is in two places")
+                # On a busy machine an answer may come too late, and nobody knows what it was.
+                unknown = "TimeoutError" in hasty.counters.faults
+                assert ("may have happened" if unknown else "nothing was changed") in str(caught.value)
         await say(store, "while all of it is on its way")
         cluster.end_move(SLOT, source, target)
         await say(store, "after")
