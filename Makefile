@@ -57,7 +57,7 @@ test-lowest: .venv-lowest/installed ## Run tests of every part on the oldest ver
 	@touch $@
 
 test-langflow: .venv-langflow/installed ## Run the plug-in's tests with a real Langflow (ARGS="-k golden")
-	@.venv-langflow/bin/python -m pytest -n 2 --dist loadfile -o cache_dir=.pytest_cache/langflow $(ARGS) tests/langflow
+	@.venv-langflow/bin/python -m pytest -n 2 --dist loadgroup -o cache_dir=.pytest_cache/langflow $(ARGS) tests/langflow
 
 .venv-langflow/installed: pyproject.toml
 	@echo 'Installing Langflow into .venv-langflow ...'
@@ -93,7 +93,7 @@ types: .venv-types/installed .venv-langflow/installed ## See whether every publi
 coverage: venv .venv/checkov/installed .venv-langflow/installed ## Run both suites under coverage; less than 90 % of the package fails
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@.venv/bin/python -m coverage run -m pytest -n 2 --dist loadgroup $(ARGS) || echo 'Tests failed: what they would have covered is missing.' >&2
-	@.venv-langflow/bin/python -m coverage run -m pytest -n 2 --dist loadfile -o cache_dir=.pytest_cache/langflow $(ARGS) tests/langflow \
+	@.venv-langflow/bin/python -m coverage run -m pytest -n 2 --dist loadgroup -o cache_dir=.pytest_cache/langflow $(ARGS) tests/langflow \
 	  || echo 'Tests failed: what they would have covered is missing.' >&2
 	@.venv/bin/python -m coverage combine --quiet
 	@.venv/bin/python -m coverage html --quiet --fail-under 0

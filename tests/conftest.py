@@ -44,6 +44,7 @@ from tests.support import (
     valkey_cluster,
     valkey_server,
 )
+from tests.support.lots import pytest_xdist_make_scheduler  # noqa: F401 - a hook
 from tests.support.secrets import (  # noqa: F401 - hooks
     pytest_runtest_makereport,
     pytest_sessionfinish,

@@ -39,7 +39,7 @@ others = ("fakeredis", "httpx", "langchain_core", "lfx", "opentelemetry", "rich"
 assert not [name for name in others if importlib.util.find_spec(name)]
 """
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("package")]  # built once
+pytestmark = pytest.mark.timeout(300)
 
 
 def run(*command: object, **options: str) -> str:

@@ -35,8 +35,6 @@ if not _INSTALLED:
     collect_ignore_glob = ["*"]
 
 _HERE = Path(__file__).parent
-_SHARED = {"plugged", "stock"}
-"""Servers of a pytest worker. Files that ask for them go to one; so do files that share an application."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,15 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
             importlib.import_module("langflow.main")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items = [item for item in items if item.path.is_relative_to(_HERE)]
-    served = {item.path for item in items if _SHARED.intersection(getattr(item, "fixturenames", ()))}
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            inside = item.path.parent == _HERE / "inside"
-            lot = "inside" if inside else "servers" if item.path in served else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(lot))
+    for item in (item for item in items if item.path.is_relative_to(_HERE)):
         # Warnings of Langflow's are Langflow's business.
         item.add_marker(pytest.mark.filterwarnings("error:::redis_sessions"), append=False)
         item.add_marker(pytest.mark.filterwarnings("ignore"), append=False)
