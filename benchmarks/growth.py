@@ -41,7 +41,7 @@ class Grown:
 async def measure(
     raw: Worker,
     ours: Worker,
-    helper: Worker,
+    fillers: tuple[Worker, Worker],
     server: redis.Redis,
     counts: tuple[int, ...],
     *,
@@ -51,10 +51,10 @@ async def measure(
 ) -> list[Grown]:
     """The same operations beside more and more sessions of one flow, in a database that is empty at first.
 
-    ``helper``: another worker of the same store, that fills it together with ``ours``. It ends early when the
-    budget does not suffice for the next step, to judge by the last one.
+    ``fillers`` are other workers of the same store: one that had stored as much as they do would have other
+    things in its processor's caches than calls. It ends early when the budget does not suffice for the next
+    step, to judge by the last one.
     """
-    fillers = ours, helper
     for worker in (raw, ours):
         await worker.prepare({"hundred": 100, "short": 20})
     there = 0

@@ -227,12 +227,13 @@ class _Run:
             async with (
                 worker(RAW, python, url, self._folder) as raw,
                 worker(OURS, python, url, self._folder) as ours,
-                worker(OURS, python, url, self._folder) as helper,
+                worker(OURS, python, url, self._folder) as one,
+                worker(OURS, python, url, self._folder) as another,
             ):
                 grown = await growth.measure(
                     raw,
                     ours,
-                    helper,
+                    (one, another),
                     servers.clients()["redis"],
                     counts,
                     rounds=5,

@@ -12,6 +12,7 @@ import select
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -313,7 +314,15 @@ class SocketConnection(Connection):
     async def _reset(self) -> None:
         self.sockets.renew()
         if self._server is not None:
-            await Step(self._server.ensure_running)
+            await Step(partial(self._revive, self._server))
+
+    def _revive(self, server: EmbeddedServer) -> None:
+        """Start a server of our own that has ended; wait for it as long as the call may wait."""
+        until = self.waiting.until
+        helper = ThreadPoolExecutor(1, thread_name_prefix="redis-sessions-embedded")
+        started = helper.submit(server.ensure_running)
+        helper.shutdown(wait=False)
+        started.result(None if until is None else max(until - time.monotonic(), 0))
 
     async def _close(self) -> None:
         self.waiting.closed.set()
