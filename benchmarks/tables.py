@@ -9,7 +9,7 @@ from rich.text import Text
 
 from benchmarks.charts import duration
 from benchmarks.clients import COUNTS
-from benchmarks.subjects import BY_NAME, OURS, RAW
+from benchmarks.subjects import BY_NAME, OURS, OURS_BLOCKING, RAW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.rounds import Cell
 
 _DASH = "–"
+_OWN = (RAW.name, OURS.name, OURS_BLOCKING.name)
 _SUMMARY = {
     "append",
     "append-long",
@@ -108,22 +109,22 @@ def counts(results: Results) -> Table:
 
 def summary(results: Results) -> Table:
     """The rows that tell most, each with the best of the others."""
-    table = _table("", "what", "raw Redis", "redis-sessions", "must reach", "best of the others")
+    table = _table(
+        "", "what", "raw Redis", "redis-sessions", "must reach", "its blocking store", "best of the others"
+    )
     for question, row in results.rows:
         if question.key not in _SUMMARY:
             continue
         ours = row[OURS.name]
-        others = {
-            name: cell.median
-            for name, cell in row.items()
-            if name not in (RAW.name, OURS.name) and cell.seconds
-        }
+        others = {name: cell.median for name, cell in row.items() if name not in _OWN and cell.seconds}
+        blocking = row.get(OURS_BLOCKING.name)
         best = min(others, key=others.__getitem__, default=None)
         table.add_row(
             question.title,
             duration(row[RAW.name].median) if row[RAW.name].seconds else _DASH,
             f"{duration(ours.median)}, {_shown(ours, {})}" if ours.seconds else _DASH,
             _target(question, ours),
+            duration(blocking.median) if blocking is not None and blocking.seconds else _DASH,
             _DASH if best is None else f"{BY_NAME[best].label} {duration(others[best])}",
         )
     for length, sizes in sorted(results.memory.items()):
@@ -155,13 +156,14 @@ def _add_measured(
     if RAW.name not in found or OURS.name not in found:
         return
     raw, ours = found[RAW.name], found[OURS.name]
-    others = {name: value for name, value in found.items() if name not in (RAW.name, OURS.name)}
+    others = {name: value for name, value in found.items() if name not in _OWN}
     best = (min if smallest else max)(others, key=others.__getitem__, default=None)
     table.add_row(
         title,
         said(raw),
         f"{said(ours)}, {ours / raw:.2f} ×",
         "",
+        said(found[OURS_BLOCKING.name]) if OURS_BLOCKING.name in found else _DASH,
         _DASH if best is None else f"{BY_NAME[best].label} {said(others[best])}",
     )
 
