@@ -95,7 +95,7 @@ def test_a_wrong_password_is_told_and_not_shown(stock: LangflowServer) -> None:
     assert "S3cret/Wrong" not in str(caught.value) + stock.log
 
 
-def test_twenty_builds_take_one_connection(stock: LangflowServer) -> None:
+def test_twenty_builds_take_a_connection_for_coroutines_and_one_for_threads(stock: LangflowServer) -> None:
     with valkey_server() as server:
         flow = stock.create_flow(flows.storing(server.url))
         stock.run(flow, "the first")
@@ -105,7 +105,7 @@ def test_twenty_builds_take_one_connection(stock: LangflowServer) -> None:
             stock.run(flow, str(number))
 
         assert server.client().info("stats")["total_connections_received"] == before
-        assert [client["name"] for client in server.client().client_list()].count("redis-sessions") == 1
+        assert [client["name"] for client in server.client().client_list()].count("redis-sessions") == 2
 
 
 def test_twenty_builds_of_todays_take_twenty(stock: LangflowServer, valkey: Server) -> None:
