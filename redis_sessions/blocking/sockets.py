@@ -193,7 +193,8 @@ class Sockets:
         self.renew()
         for line in tuple(self._all):
             line.hang_up()
-        self._tell()
+        with self._changed:
+            self._changed.notify_all()
 
     def leave_behind(self) -> None:
         """In a forked child: give up the parent's connections."""
@@ -257,8 +258,9 @@ class Sockets:
             self._tell()
 
     def _tell(self) -> None:
+        """One that waits may look again: all of them would only get in each other's way."""
         with self._changed:
-            self._changed.notify_all()
+            self._changed.notify()
 
 
 class SocketTransport(Transport):
