@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-
-import pytest
+from typing import TYPE_CHECKING
 
 from benchmarks import threads
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_calls_of_all_threads_are_counted() -> None:
