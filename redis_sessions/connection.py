@@ -122,7 +122,7 @@ class Connection:
             logger.warning(
                 "closing the connection to %s failed: %s",
                 self.safe_url,
-                error,
+                str(error) or type(error).__name__,
                 extra=event("closing_failed", url=self.safe_url, error=error),
             )
 
@@ -133,7 +133,7 @@ class Connection:
             logger.warning(
                 "resetting the connection to %s failed: %s",
                 self.safe_url,
-                error,
+                str(error) or type(error).__name__,  # a time limit has no text
                 extra=event("reset_failed", url=self.safe_url, error=error),
             )
         finally:
