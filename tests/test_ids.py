@@ -67,6 +67,7 @@ def test_a_session_number_begins_with_the_hash_of_its_flow(flow: str) -> None:
     number = draw_number(flow)
     assert hash_of(number) == flow_hash(flow)
     assert number < 2**NUMBER_BITS
+    assert number >> 28 == flow_hash(flow)
     assert number & (2**28 - 1)
 
 

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -86,7 +85,7 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 
 class Trial:
-    """The mutants of one target: which tests each is shown, those that notice most first, then fast ones."""
+    """The mutants of one target: which tests each is shown. What noticed the last ones is asked first."""
 
     def __init__(self, name: str, nurseries: Sequence[Nursery]) -> None:
         self.path = targets.path_of(name)
@@ -103,7 +102,7 @@ class Trial:
         }
         self._met = {test: set(lines) for test, lines in survey["met"].items()}
         self._imported = set(survey["imported"])
-        self._noticed: Counter[str] = Counter()
+        self._noticed_at: dict[str, int] = {}
         for nursery in nurseries:
             nursery.ask({"collect": self.path, "files": files})
 
@@ -123,7 +122,7 @@ class Trial:
                 tests.remove(noticed)  # it fails on the code as it is, at times: it says nothing
                 noticed = nursery.try_out(mutant, tests) if tests else None
             if noticed is not None:
-                self._noticed[noticed] += 1
+                self._noticed_at[noticed] = mutant.line
             return mutant, noticed
         finally:
             self._nurseries.put(nursery)
@@ -137,7 +136,7 @@ class Trial:
             tests = [
                 test for test in self._seconds if test in self._met and (not lines or lines & self._met[test])
             ]
-        return sorted(tests, key=lambda test: (-self._noticed[test], self._seconds[test]))
+        return sorted(tests, key=lambda test: (-self._noticed_at.get(test, 0), self._seconds[test]))
 
     def unchanged(self) -> Mutant:
         """The code as it is, which the tests must let live."""
