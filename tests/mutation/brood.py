@@ -160,6 +160,7 @@ class Brood:
         patches = None if self._path.endswith(".lua") else Patches(self._path)
         gc.collect()
         gc.freeze()  # what is here stays: collecting it in each fork would copy it
+        self._answer({})
         for line in self._asked:
             asked = json.loads(line)
             changed = patches.prepare(asked["text"]) if patches is not None else []
@@ -168,9 +169,12 @@ class Brood:
                 answer: dict[str, Any] = {"afresh": True}
             else:
                 answer = in_a_fork(partial(self._run, session, chosen, changed))
-            self._answers.write(json.dumps(answer) + "\n")
-            self._answers.flush()
+            self._answer(answer)
         return True
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        self._answers.write(json.dumps(answer) + "\n")
+        self._answers.flush()
 
     def _run(
         self,

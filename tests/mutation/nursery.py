@@ -51,6 +51,7 @@ class _Litter:
         os.close(asked)
         os.close(answering)
         self._asking, self._answered = os.fdopen(asking, "w"), os.fdopen(answered)
+        self._answered.readline()  # before a mutant takes the file's place, it is to be imported as it is
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         self._asking.write(json.dumps(question) + "\n")
