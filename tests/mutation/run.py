@@ -89,10 +89,10 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 class Trial:
     """The mutants of one target: which tests each is shown. What noticed the last ones is asked first."""
 
-    def __init__(self, name: str, nurseries: Sequence[Nursery]) -> None:
+    def __init__(self, name: str, nurseries: Sequence[Nursery], without: Sequence[str] = ()) -> None:
         self.path = targets.path_of(name)
         self.original = (ROOT / self.path).read_text("utf-8")
-        files = targets.tests_of(name)
+        files = [file for file in targets.tests_of(name) if Path(file).stem[5:] not in without]
         self._nurseries: SimpleQueue[Nursery] = SimpleQueue()
         for nursery in nurseries:
             self._nurseries.put(nursery)
@@ -166,6 +166,9 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="mutants of each target (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
     parser.add_argument("--lines", help="only mutants of these: 92,105-110")
+    parser.add_argument(
+        "--without", nargs="*", default=(), help="files of tests: slow ones, for what lives without them"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--noticed", action="store_true", help="list also what was noticed, and by what")
     asked = parser.parse_args()
@@ -182,7 +185,7 @@ def main() -> int:
     try:
         for name in wanted:
             began = time.monotonic()
-            trial = Trial(name, nurseries)
+            trial = Trial(name, nurseries, asked.without)
             failures += len(trial.failed)
             for test in trial.failed:
                 print(f"{name}: {test} fails on the code as it is", flush=True)
