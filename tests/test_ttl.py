@@ -107,6 +107,16 @@ async def test_a_writer_without_a_time_to_live_leaves_that_of_others(
     assert await backend.raw(store).pttl(keys_of(store).edits("chat")) > 0
 
 
+async def test_an_id_that_a_writer_without_a_time_to_live_brings_goes_with_the_session(
+    store: SessionStore, make_store: MakeStore, backend: Backend
+) -> None:
+    await say(await make_store(ttl=HOUR))
+    await say(store, id=uuid4())
+
+    [adopted] = [key for key in await all_keys(store) if b":adopted:" in key]
+    assert await backend.raw(store).pttl(adopted) > HOUR_MS
+
+
 @pytest.mark.store_options(ttl=timedelta(milliseconds=50))
 async def test_a_session_goes_when_its_time_has_passed(store: SessionStore) -> None:
     message = await say(store)
