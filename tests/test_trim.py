@@ -24,6 +24,14 @@ async def test_a_session_keeps_its_newest_messages(store: SessionStore) -> None:
     assert await store.get_many([message.id for message in stored[:3]]) == [None, None, stored[2]]
 
 
+@pytest.mark.store_options(max_messages=1)
+async def test_a_session_may_keep_its_last_message_only(store: SessionStore) -> None:
+    for number in range(3):
+        await say(store, str(number))
+
+    assert await texts(store) == ["2"]
+
+
 @keeping_three
 async def test_each_session_is_trimmed_for_itself(store: SessionStore) -> None:
     for number in range(4):
