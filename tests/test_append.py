@@ -16,10 +16,11 @@ from redis_sessions import (
     TooLargeError,
 )
 from redis_sessions.ids import address_of, flow_hash, hash_of
-from tests.support.talk import FLOW, at, nothing_changes, say, texts
+from tests.support.talk import FLOW, at, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
     from redis_sessions import SessionStore
+    from tests.conftest import Backend
 
 
 def new(text: str, session: str | None = "chat", **fields: object) -> NewMessage:
@@ -145,6 +146,32 @@ async def test_a_late_message_keeps_its_time_and_its_place(store: SessionStore) 
 
     assert late.timestamp == at(1)
     assert await texts(store) == ["first", "second"]
+
+
+async def test_a_session_knows_how_late_a_message_of_it_was_at_most(
+    store: SessionStore, backend: Backend
+) -> None:
+    number = (await say(store, timestamp=at(1))).entry.number
+    records = [await backend.raw(store).hget(keys_of(store).ids, "schat")]
+    for seconds in (5, 2, 4):
+        await say(store, timestamp=at(seconds))
+        records.append(await backend.raw(store).hget(keys_of(store).ids, "schat"))
+
+    assert [record.decode() for record in records] == [
+        f"{number}|{lateness}|0" for lateness in (0, 0, 3_000_000, 3_000_000)
+    ]
+
+
+async def test_a_session_is_listed_by_its_last_entry_though_that_came_late(
+    store: SessionStore, backend: Backend
+) -> None:
+    await say(store, timestamp=at(1))
+    newest = await say(store, timestamp=at(5))
+    await store.delete_messages([newest.id])
+    late = await say(store, timestamp=at(2))
+
+    assert late.entry.us == newest.entry.us
+    assert await backend.raw(store).zscore(keys_of(store).sessions, "chat") == late.entry.us
 
 
 async def test_messages_of_equal_time_are_in_the_order_of_arrival(store: SessionStore) -> None:
