@@ -68,6 +68,23 @@ async def test_a_batch_of_adopted_messages_over_the_length_keeps_its_last(
 
 
 @keeping_three
+async def test_what_a_batch_trims_of_itself_and_of_the_session_is_what_is_told(
+    store: SessionStore, backend: Backend
+) -> None:
+    before = await say(store)
+    batch = [
+        NewMessage(text=str(n), sender="U", sender_name="A", session_id="chat", id=str(uuid4()))
+        for n in range(5)
+    ]
+    stored = await store.append_many(FLOW, batch)
+
+    assert await store.history(FLOW, "chat") == stored[2:]
+    assert await backend.raw(store).hlen(keys_of(store).aliases) == 3
+    deleted = [event.message_id for event in await events_of(store, 9) if event.type == "deleted"]
+    assert deleted == [before.id, *(message.id for message in stored[:2])]
+
+
+@keeping_three
 async def test_edits_go_with_trimmed_messages(store: SessionStore, backend: Backend) -> None:
     message = await say(store)
     await store.update(message.id, MessageUpdate(text="new"))
