@@ -41,6 +41,11 @@ class Patches:
         return changed
 
 
+def is_of_functions(text: str, original: str) -> bool:
+    """Whether importing the module does the same."""
+    return bool(_take_apart(compile(text, "", "exec"))[0] == _take_apart(compile(original, "", "exec"))[0])
+
+
 def _take_apart(module: CodeType) -> tuple[Any, list[CodeType]]:
     """What is done when it is imported, to be compared; and its functions, methods among them."""
     functions: list[CodeType] = []

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tests.mutation import targets
 from tests.mutation.mutants import Mutant, sample
+from tests.mutation.patching import is_of_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -167,6 +168,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
     parser.add_argument("--lines", help="only mutants of these: 92,105-110")
     parser.add_argument(
+        "--functions", action="store_true", help="without mutants for which all is to be imported afresh"
+    )
+    parser.add_argument(
         "--without", nargs="*", default=(), help="files of tests: slow ones, for what lives without them"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
@@ -192,6 +196,8 @@ def main() -> int:
             every = targets.mutants_of(name, ROOT)
             if asked.lines:
                 every = [mutant for mutant in every if mutant.line in _lines(asked.lines)]
+            if asked.functions and trial.path.endswith(".py"):
+                every = [mutant for mutant in every if is_of_functions(mutant.text, trial.original)]
             chosen = sample(every, asked.sample, asked.seed)
             alive = 0
             for mutant, noticed in trial.try_all(chosen):
