@@ -18,7 +18,8 @@ _RETRIED = "retries late_attempts"
 
 PYTHON = {
     "store": (
-        "append history sessions formats recent connection bad_input otel blocking hub clients seen_elsewhere"
+        "store append history sessions formats recent connection bad_input otel blocking hub clients"
+        " seen_elsewhere"
     ),
     "writing": (
         f"append update delete rename moved flows stale_writes seen_elsewhere trim ttl bad_input {_RETRIED}"
