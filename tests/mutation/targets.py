@@ -62,7 +62,7 @@ LUA = {
     "mend_edits": "doctor/mending",
     "mend_numbers": "doctor/mending",
     "mend_session": "doctor/mending",
-    "move_message": f"moved events ttl append delete rename trim {_RETRIED} races bad_input",
+    "move_message": f"update moved events ttl append delete rename trim {_RETRIED} races bad_input",
     "put_build": f"jobs monitor/runs {_RETRIED}",
     "rename_session": f"rename ttl events moved {_RETRIED} races bad_input",
     "restore_alias": "doctor/mending",
