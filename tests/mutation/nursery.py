@@ -43,7 +43,6 @@ class _Litter:
         if self._child == 0:
             os.close(asking)
             os.close(answered)
-            order = Order()
             order, questions, answers = Order(), os.fdopen(asked), os.fdopen(answering, "w")
             with contextlib.suppress(BaseException):
                 _pytest(files, "brood.output", order, Brood(path, order, questions, answers))
@@ -51,7 +50,9 @@ class _Litter:
         os.close(asked)
         os.close(answering)
         self._asking, self._answered = os.fdopen(asking, "w"), os.fdopen(answered)
-        self._answered.readline()  # before a mutant takes the file's place, it is to be imported as it is
+        # Before a mutant takes the file's place, it is to be imported as it is.
+        if not self._answered.readline():
+            raise RuntimeError(Path("brood.output").read_text(errors="replace"))
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         self._asking.write(json.dumps(question) + "\n")

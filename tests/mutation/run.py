@@ -61,18 +61,18 @@ class Nursery:
         )
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        _pipe(self._process.stdin).write(json.dumps(question) + "\n")
-        _pipe(self._process.stdin).flush()
-        answer: dict[str, Any] = json.loads(_pipe(self._process.stdout).readline())
-        return answer
+        """The answer of a time in which nobody stopped us, for then tests fail of being late."""
+        while True:
+            _pipe(self._process.stdin).write(json.dumps(question) + "\n")
+            _pipe(self._process.stdin).flush()
+            answer: dict[str, Any] = json.loads(_pipe(self._process.stdout).readline())
+            if not answer.get("stopped"):
+                return answer
 
     def try_out(self, mutant: Mutant, tests: Sequence[str]) -> str | None:
         """By what the mutant was noticed; None: it lives."""
         question = {"path": mutant.path, "text": mutant.text, "tests": list(tests)}
-        answer = self.ask(question)
-        while answer["stopped"]:
-            answer = self.ask(question)
-        noticed: str | None = answer["noticed"]
+        noticed: str | None = self.ask(question)["noticed"]
         return noticed
 
     def close(self) -> None:
@@ -99,6 +99,8 @@ class Trial:
             self._nurseries.put(nursery)
         self._workers = len(nurseries)
         survey = nurseries[0].ask({"survey": self.path, "files": files})
+        if "met" not in survey:
+            raise RuntimeError(f"the tests cannot be run on the code as it is: {survey}")
         self.failed: list[str] = survey["failed"]
         self._seconds: dict[str, float] = {
             test: seconds for test, seconds in survey["seconds"].items() if test not in self.failed
