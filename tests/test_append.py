@@ -148,20 +148,6 @@ async def test_a_late_message_keeps_its_time_and_its_place(store: SessionStore) 
     assert await texts(store) == ["first", "second"]
 
 
-async def test_a_session_knows_how_late_a_message_of_it_was_at_most(
-    store: SessionStore, backend: Backend
-) -> None:
-    number = (await say(store, timestamp=at(1))).entry.number
-    records = [await backend.raw(store).hget(keys_of(store).ids, "schat")]
-    for seconds in (5, 2, 4):
-        await say(store, timestamp=at(seconds))
-        records.append(await backend.raw(store).hget(keys_of(store).ids, "schat"))
-
-    assert [record.decode() for record in records] == [
-        f"{number}|{lateness}|0" for lateness in (0, 0, 3_000_000, 3_000_000)
-    ]
-
-
 async def test_a_session_is_listed_by_its_last_entry_though_that_came_late(
     store: SessionStore, backend: Backend
 ) -> None:
