@@ -18,7 +18,7 @@ _RETRIED = "retries late_attempts"
 
 PYTHON = {
     "store": (
-        "store append history sessions formats recent connection bad_input otel blocking hub clients"
+        "store append history sessions formats recent connection bad_input otel blocking hub clients wire"
         " seen_elsewhere"
     ),
     "writing": (
