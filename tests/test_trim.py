@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from redis_sessions import MessageUpdate, NewMessage
+from redis_sessions import MessageUpdate, NewMessage, WrongTypeError
 from redis_sessions.ids import draw_number
-from tests.support.talk import FLOW, all_keys, at, events_of, keys_of, say, texts
+from tests.support.talk import FLOW, all_keys, at, events_of, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
     from redis_sessions import SessionStore
@@ -188,3 +188,19 @@ async def test_long_messages_are_trimmed_some_at_a_time(make_store: MakeStore) -
     await say(store, "short")
 
     assert await texts(store) == ["short", "short"]
+
+
+@keeping_three
+@pytest.mark.parametrize("kind", ["edits", "aliases"])
+async def test_where_a_key_that_trimming_needs_holds_something_else_nothing_is_stored(
+    store: SessionStore, backend: Backend, kind: str
+) -> None:
+    for _ in range(3):
+        await say(store, id=uuid4())
+    key = keys_of(store).edits("chat") if kind == "edits" else keys_of(store).aliases
+    await backend.raw(store).delete(key)
+    await backend.raw(store).set(key, "something else")
+
+    async with nothing_changes(store):
+        with pytest.raises(WrongTypeError):
+            await say(store, "new")
