@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -15,10 +16,11 @@ from redis_sessions import (
     TooLargeError,
 )
 from redis_sessions.ids import address_of, flow_hash, hash_of
-from tests.support.talk import FLOW, at, nothing_changes, say, texts
+from tests.support.talk import FLOW, at, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
     from redis_sessions import SessionStore
+    from tests.conftest import Backend
 
 
 def new(text: str, session: str | None = "chat", **fields: object) -> NewMessage:
@@ -146,6 +148,18 @@ async def test_a_late_message_keeps_its_time_and_its_place(store: SessionStore) 
     assert await texts(store) == ["first", "second"]
 
 
+async def test_a_session_is_listed_by_its_last_entry_though_that_came_late(
+    store: SessionStore, backend: Backend
+) -> None:
+    await say(store, timestamp=at(1))
+    newest = await say(store, timestamp=at(5))
+    await store.delete_messages([newest.id])
+    late = await say(store, timestamp=at(2))
+
+    assert late.entry.us == newest.entry.us
+    assert await backend.raw(store).zscore(keys_of(store).sessions, "chat") == late.entry.us
+
+
 async def test_messages_of_equal_time_are_in_the_order_of_arrival(store: SessionStore) -> None:
     for number in range(20):
         await say(store, str(number), timestamp=at(1))
@@ -186,6 +200,16 @@ async def test_an_id_is_not_given_out_twice_when_the_session_was_deleted(store: 
 
     assert again.id != deleted.id
     assert await store.get(deleted.id) is None
+
+
+async def test_a_new_session_takes_the_first_number_that_is_free(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = itertools.chain([7, 7, 7, 7, 8, 7], itertools.count(9))
+    monkeypatch.setattr("secrets.randbits", lambda bits: next(drawn))
+
+    numbers = [(await say(store, session=session)).entry.number for session in ("one", "two")]
+    assert [number & (2**28 - 1) for number in numbers] == [7, 8]
 
 
 async def test_a_batch_comes_back_in_the_order_given(store: SessionStore) -> None:
@@ -270,6 +294,20 @@ async def test_an_explicit_id_that_is_there_already_is_refused(store: SessionSto
     async with nothing_changes(store):
         with pytest.raises(MessageExistsError):
             await say(store, "other", "elsewhere", id=identity)
+
+
+@pytest.mark.store_options(max_batch=10_000)
+@pytest.mark.parametrize("place", [0, 999, 1_000])
+@pytest.mark.backends("memory", "valkey")
+async def test_an_explicit_id_that_is_there_already_is_found_in_any_place_of_a_large_batch(
+    store: SessionStore, place: int
+) -> None:
+    there = await say(store, session="other", id=uuid4())
+    batch = [new("x", id=uuid4()) for _ in range(1_001)]
+    batch[place] = new("again", id=there.id)
+    async with nothing_changes(store):
+        with pytest.raises(MessageExistsError):
+            await store.append_many(FLOW, batch)
 
 
 async def test_an_explicit_id_may_be_in_two_flows(store: SessionStore) -> None:

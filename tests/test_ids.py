@@ -67,7 +67,18 @@ def test_a_session_number_begins_with_the_hash_of_its_flow(flow: str) -> None:
     number = draw_number(flow)
     assert hash_of(number) == flow_hash(flow)
     assert number < 2**NUMBER_BITS
+    assert number >> 28 == flow_hash(flow)
     assert number & (2**28 - 1)
+
+
+def test_the_hash_of_a_flow_is_what_it_was() -> None:
+    """Ids that are stored begin with it."""
+    assert flow_hash("f4c7ae2e-1f73-4ec1-9a4d-2f0a3f6b2a11") == 0x2CF3
+
+
+def test_no_session_has_the_number_0_in_its_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.randbits", lambda bits: 0)
+    assert draw_number(FLOW) & (2**28 - 1)
 
 
 @given(st.integers(0, 2**60 - 1), places)
@@ -83,6 +94,13 @@ def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     except InvalidCursorError:
         return
     assert to_cursor(time, place) == text
+
+
+@pytest.mark.parametrize("added", ["!", " ", "\n", "=", "+"])
+def test_a_cursor_that_something_was_added_to_is_refused(added: str) -> None:
+    cursor = to_cursor(1, EntryId(2, 3))
+    with pytest.raises(InvalidCursorError):
+        from_cursor(cursor[:5] + added + cursor[5:])
 
 
 @pytest.mark.parametrize(("time", "place"), [(0, (1 << 60, 0)), (0, (0, 1 << 53)), (1, (0, 0))])

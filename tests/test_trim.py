@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from redis_sessions import MessageUpdate, NewMessage
+from redis_sessions import MessageUpdate, NewMessage, WrongTypeError
 from redis_sessions.ids import draw_number
-from tests.support.talk import FLOW, all_keys, at, events_of, keys_of, say, texts
+from tests.support.talk import FLOW, all_keys, at, events_of, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
     from redis_sessions import SessionStore
@@ -22,6 +22,14 @@ async def test_a_session_keeps_its_newest_messages(store: SessionStore) -> None:
 
     assert await texts(store) == ["2", "3", "4"]
     assert await store.get_many([message.id for message in stored[:3]]) == [None, None, stored[2]]
+
+
+@pytest.mark.store_options(max_messages=1)
+async def test_a_session_may_keep_its_last_message_only(store: SessionStore) -> None:
+    for number in range(3):
+        await say(store, str(number))
+
+    assert await texts(store) == ["2"]
 
 
 @keeping_three
@@ -57,6 +65,23 @@ async def test_a_batch_of_adopted_messages_over_the_length_keeps_its_last(
     assert await backend.raw(store).hlen(keys_of(store).aliases) == 3
     deleted = [event.message_id for event in await events_of(store, 7) if event.type == "deleted"]
     assert deleted == [message.id for message in stored[:2]]
+
+
+@keeping_three
+async def test_what_a_batch_trims_of_itself_and_of_the_session_is_what_is_told(
+    store: SessionStore, backend: Backend
+) -> None:
+    before = await say(store)
+    batch = [
+        NewMessage(text=str(n), sender="U", sender_name="A", session_id="chat", id=str(uuid4()))
+        for n in range(5)
+    ]
+    stored = await store.append_many(FLOW, batch)
+
+    assert await store.history(FLOW, "chat") == stored[2:]
+    assert await backend.raw(store).hlen(keys_of(store).aliases) == 3
+    deleted = [event.message_id for event in await events_of(store, 9) if event.type == "deleted"]
+    assert deleted == [before.id, *(message.id for message in stored[:2])]
 
 
 @keeping_three
@@ -163,3 +188,19 @@ async def test_long_messages_are_trimmed_some_at_a_time(make_store: MakeStore) -
     await say(store, "short")
 
     assert await texts(store) == ["short", "short"]
+
+
+@keeping_three
+@pytest.mark.parametrize("kind", ["edits", "aliases"])
+async def test_where_a_key_that_trimming_needs_holds_something_else_nothing_is_stored(
+    store: SessionStore, backend: Backend, kind: str
+) -> None:
+    for _ in range(3):
+        await say(store, id=uuid4())
+    key = keys_of(store).edits("chat") if kind == "edits" else keys_of(store).aliases
+    await backend.raw(store).delete(key)
+    await backend.raw(store).set(key, "something else")
+
+    async with nothing_changes(store):
+        with pytest.raises(WrongTypeError):
+            await say(store, "new")

@@ -44,6 +44,20 @@ async def test_every_key_of_a_session_has_a_time_to_live(store: SessionStore, ba
 
 
 @with_ttl
+async def test_edits_live_a_minute_longer_than_their_session_and_adopted_ids_a_week(
+    store: SessionStore, backend: Backend
+) -> None:
+    message = await say(store, id=uuid4())
+    await store.update(message.id, MessageUpdate(text="new"))
+    [adopted] = [key for key in await all_keys(store) if b":adopted:" in key]
+    of_session = await left(store)
+
+    assert 50_000 < await backend.raw(store).pttl(keys_of(store).edits("chat")) - of_session <= 60_000
+    week = 7 * 24 * HOUR_MS
+    assert week - 10_000 < await backend.raw(store).pttl(adopted) - of_session <= week
+
+
+@with_ttl
 @pytest.mark.parametrize("verb", ["append", "update", "delete", "rename", "move here", "move away", "merge"])
 async def test_a_session_lives_on_from_its_last_write(
     store: SessionStore, backend: Backend, verb: str
@@ -105,6 +119,16 @@ async def test_a_writer_without_a_time_to_live_leaves_that_of_others(
 
     assert 0 < await left(store) <= HOUR_MS
     assert await backend.raw(store).pttl(keys_of(store).edits("chat")) > 0
+
+
+async def test_an_id_that_a_writer_without_a_time_to_live_brings_goes_with_the_session(
+    store: SessionStore, make_store: MakeStore, backend: Backend
+) -> None:
+    await say(await make_store(ttl=HOUR))
+    await say(store, id=uuid4())
+
+    [adopted] = [key for key in await all_keys(store) if b":adopted:" in key]
+    assert await backend.raw(store).pttl(adopted) > HOUR_MS
 
 
 @pytest.mark.store_options(ttl=timedelta(milliseconds=50))

@@ -254,6 +254,38 @@ async def test_a_moved_message_goes_with_its_new_session(store: SessionStore) ->
     assert not [key for key in found if b":adopted:" in key]
 
 
+async def test_a_moved_message_stays_when_the_session_that_it_left_goes(store: SessionStore) -> None:
+    message = await say(store, id=uuid4())
+    await say(store)
+    moved = await store.update(message.id, MessageUpdate(session_id="other"))
+    await store.delete_session(FLOW, "chat")
+
+    assert await store.get(message.id) == moved
+
+
+async def test_a_session_whose_newest_message_moves_away_is_listed_by_the_one_before(
+    store: SessionStore,
+) -> None:
+    await say(store, session="a", timestamp=at(1))
+    await say(store, session="b", timestamp=at(2))
+    newest = await say(store, session="a", timestamp=at(3))
+    await store.update(newest.id, MessageUpdate(session_id="c"))
+
+    assert await store.sessions(FLOW) == ["c", "b", "a"]
+
+
+async def test_a_message_that_moves_behind_later_ones_leaves_their_session_where_it_is_listed(
+    store: SessionStore,
+) -> None:
+    message = await say(store, session="a", timestamp=at(1))
+    await say(store, session="a", timestamp=at(2))
+    await say(store, session="b", timestamp=at(3))
+    await say(store, session="c", timestamp=at(4))
+    await store.update(message.id, MessageUpdate(session_id="c"))
+
+    assert await store.sessions(FLOW) == ["c", "b", "a"]
+
+
 async def test_readers_learn_that_a_message_moved_away(store: SessionStore, backend: Backend) -> None:
     """Equal records before and after tell a reader that nothing was removed while it read."""
 

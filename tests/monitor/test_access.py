@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from base64 import urlsafe_b64decode
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,7 @@ async def test_open_access_shows_everything_to_callers_on_this_machine(
         ("2001:db8::1", "localhost"),
         ("127.0.0.1", "rebound.example"),
         ("127.0.0.1", "localhost.example:7861"),
+        ("127.0.0.1", "[::1x"),
         ("127.0.0.1", ""),
     ],
 )
@@ -157,6 +159,15 @@ def test_keys_are_new_each_time_and_their_hash_tells_nothing() -> None:
     assert hashed == hash_key(key)
     assert key not in hashed
     assert new_key()[0] != key
+
+
+def test_a_key_has_256_random_bits() -> None:
+    assert len(urlsafe_b64decode(new_key()[0].removeprefix("rs-") + "=")) == 32
+
+
+def test_without_a_key_nobody_could_get_in(memory_store: SessionStore) -> None:
+    with pytest.raises(ConfigurationError, match="nobody could get in"):
+        KeyAccess(memory_store, {})
 
 
 # --- Langflow ------------------------------------------------------------------------------------

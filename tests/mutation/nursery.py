@@ -1,7 +1,13 @@
 """A process that forks for each mutant: ``python -m tests.mutation.nursery`` in a copy of the tree.
 
-One line of JSON comes in for each mutant: ``path``, ``text`` and ``tests``. One goes out: ``noticed``, by
-which test or by what else, or null. What takes long to import is imported once; nothing of the package is.
+Lines of JSON come in, and for each goes one out. What takes long to import is imported once.
+
+``{"survey": path, "files": […]}``          runs the tests on the code as it is; what each of them meets
+``{"collect": path, "files": […]}``         has a process collect these tests, for mutants of this file
+``{"path": …, "text": …, "tests": […]}``    a mutant: the test that notices it, or null
+
+The process that has collected the tests forks for each mutant that changes functions only. Where importing
+the file does something else, the tests are collected afresh.
 """
 
 from __future__ import annotations
@@ -10,134 +16,128 @@ import contextlib
 import importlib
 import json
 import os
-import signal
 import sys
 import time
-import traceback
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
+
+from tests.mutation.brood import OPTIONS, Brood, Order, Survey
+from tests.mutation.forks import in_a_fork
 
 _HEAVY = """
     cryptography.x509 fakeredis httpx hypothesis lupa.lua51 msgspec prometheus_client pydantic
     pydantic_settings pytest_asyncio redis.asyncio.cluster redis.asyncio.sentinel sqlalchemy
     starlette.applications starlette.testclient tenacity uvicorn
 """
-_LONGEST = 600.0
-"""Seconds that the tests of a mutant may take: one that hangs is noticed too, by its time limit."""
 
 
-class _Order:
-    """Takes ``memory://`` where a test can have it, leaves other rows out, and keeps the first failure."""
+class _Litter:
+    """The process that has the tests of one file collected, and the pipes to it."""
 
-    def __init__(self) -> None:
-        self.failed: str | None = None
+    def __init__(self, path: str, files: list[str]) -> None:
+        asked, asking = os.pipe()
+        answered, answering = os.pipe()
+        self._child = os.fork()
+        if self._child == 0:
+            os.close(asking)
+            os.close(answered)
+            order, questions, answers = Order(), os.fdopen(asked), os.fdopen(answering, "w")
+            with contextlib.suppress(BaseException):
+                _pytest(files, "brood.output", order, Brood(path, order, questions, answers))
+            os._exit(0)
+        os.close(asked)
+        os.close(answering)
+        self._asking, self._answered = os.fdopen(asking, "w"), os.fdopen(answered)
+        # Before a mutant takes the file's place, it is to be imported as it is.
+        if not self._answered.readline():
+            raise RuntimeError(Path("brood.output").read_text(errors="replace"))
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        has_memory = {_function(item) for item in items if _row(item) == "memory"}
-        items[:] = [
-            item
-            for item in items
-            if _row(item) in {"", "memory"} or (_row(item) == "valkey" and _function(item) not in has_memory)
-        ]
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        self._asking.write(json.dumps(question) + "\n")
+        self._asking.flush()
+        answer: dict[str, Any] = json.loads(self._answered.readline())
+        return answer
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed and self.failed is None:
-            self.failed = report.nodeid
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed and self.failed is None:
-            self.failed = f"collecting {report.nodeid}"
+    def close(self) -> None:
+        self._asking.close()
+        self._answered.close()
+        os.waitpid(self._child, 0)
 
 
-def _function(item: pytest.Item) -> str:
-    return item.nodeid.partition("[")[0]
-
-
-def _row(item: pytest.Item) -> str:
-    return str(getattr(getattr(item, "callspec", None), "params", {}).get("backend", ""))
-
-
-def _run(tests: list[str], output: Path) -> str | None:
-    with output.open("w") as log:
+def _pytest(tests: list[str], output: str, *plugins: object, options: tuple[str, ...] = ()) -> int:
+    with Path(output).open("w") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    order = _Order()
-    quiet = "ignore::pytest.PytestAssertRewriteWarning"  # of what this process has imported already
-    options = [
-        "-W",
-        quiet,
-        "-x",
-        "-q",
-        "-n",
-        "0",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "timeout=60",
-        "--hypothesis-seed=0",
-    ]
-    status = pytest.main([*options, *tests], plugins=[order])
-    return order.failed or (None if status == 0 else f"pytest's status {status}")
+    return int(pytest.main([*OPTIONS, *options, *tests], plugins=plugins))
 
 
-def _child(tests: list[str], answer: int, output: Path) -> None:
-    os.setsid()
-    try:
-        noticed = _run(tests, output)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the mutant's
-        noticed = f"{type(error).__name__}: {error}"
-        traceback.print_exc()
-    os.write(answer, json.dumps(noticed).encode())
-    with contextlib.suppress(BaseException):
-        import atexit
+def _survey(path: str, files: list[str]) -> dict[str, Any]:
+    def work(said: IO[str]) -> None:
+        survey = Survey(path)
+        _pytest(files, "survey.output", Order(said=said), survey)
+        said.write(json.dumps(survey.told()) + "\n")
 
-        atexit._run_exitfuncs()
-    os._exit(0)
+    return in_a_fork(work, longest=180.0)
 
 
-def _try(tests: list[str], output: Path) -> str | None:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _child(tests, writing, output)
-    os.close(writing)
-    end = time.monotonic() + _LONGEST
-    ended = False
-    while not ended and time.monotonic() < end:
-        ended = os.waitpid(child, os.WNOHANG)[0] != 0
-        time.sleep(0.05)
-    if not ended:
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    with os.fdopen(reading, "rb") as answer:
-        told = answer.read()
-    if not ended and not told:
-        return "the time limit"
-    return json.loads(told) if told else "its process died"
+def _afresh(tests: list[str]) -> dict[str, Any]:
+    def work(said: IO[str]) -> None:
+        order = Order(tests, said)
+        status = _pytest(files, "output", order, options=("-x",))
+        noticed = order.failed or (None if status == 0 else f"pytest's status {status}")
+        said.write(json.dumps({"noticed": noticed}) + "\n")
+
+    files = list(dict.fromkeys(name.partition("::")[0] for name in tests))
+    return in_a_fork(work, longest=90.0)
+
+
+class _File:
+    """A file that is other than it was, for a while."""
+
+    _stamp = int(time.time())
+
+    def __init__(self, path: str, text: str) -> None:
+        self._path = Path(path)
+        self._text = text
+        self._original = self._path.read_text("utf-8")
+
+    def __enter__(self) -> None:
+        self._write(self._text)
+
+    def __exit__(self, *_: object) -> None:
+        self._write(self._original)
+
+    def _write(self, text: str) -> None:
+        # Python takes a compiled file for fresh when the source's size and second are the same.
+        type(self)._stamp += 2
+        self._path.write_text(text, "utf-8")
+        os.utime(self._path, (self._stamp, self._stamp))
 
 
 def main() -> None:
     for name in _HEAVY.split():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    stamp = int(time.time())
+    answers, litter = os.fdopen(os.dup(1), "w"), None
     for line in sys.stdin:
         asked = json.loads(line)
-        path = Path(asked["path"])
-        original = path.read_text("utf-8")
-        stamp += 2  # Python takes a compiled file for fresh when the source's size and second are the same
-        try:
-            path.write_text(asked["text"], "utf-8")
-            os.utime(path, (stamp, stamp))
-            noticed = _try(asked["tests"], Path("output"))
-        finally:
-            stamp += 2
-            path.write_text(original, "utf-8")
-            os.utime(path, (stamp, stamp))
-        print(json.dumps({"noticed": noticed}), flush=True)
+        if "survey" in asked:
+            answer = _survey(asked["survey"], asked["files"])
+        elif "collect" in asked:
+            if litter is not None:
+                litter.close()
+            litter = _Litter(asked["collect"], asked["files"])
+            answer = {}
+        else:
+            assert litter is not None
+            with _File(asked["path"], asked["text"]):
+                answer = litter.ask(asked)
+                if "afresh" in answer:
+                    answer = _afresh(asked["tests"])
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The files whose mutants the tests must notice, each with the tests that are there for it.
 
-The tests run in the order given, on ``memory://`` where they can: most mutants are noticed at once. What is
-behind the slash is asked only about those that the others let live.
+They run on ``memory://`` where they can. A mutant is shown those of them that meet what it changes.
 """
 
 from __future__ import annotations
@@ -18,58 +17,68 @@ if TYPE_CHECKING:
 _RETRIED = "retries late_attempts"
 
 PYTHON = {
-    "store": "append history sessions flows formats / foreign_entries recent connection",
-    "writing": (
-        f"append update delete rename moved flows / stale_writes seen_elsewhere trim ttl bad_input {_RETRIED}"
+    "store": (
+        "store append history sessions formats recent connection bad_input otel blocking hub clients wire"
+        " seen_elsewhere"
     ),
-    "reading": "history recent sessions flows wire / bad_input foreign_entries torn_reads",
-    "scripts": f"append update delete rename moved flows / trim ttl {_RETRIED} races huge bad_input",
-    "scripting": f"append update rename delete flows / bad_input wait_replicas {_RETRIED}",
-    "reader": "history recent wire update / rename moved foreign_entries torn_reads",
-    "history": "history recent wire update / rename moved foreign_entries torn_reads",
-    "ids": "ids keys append / history moved",
+    "writing": (
+        f"append update delete rename moved flows stale_writes seen_elsewhere trim ttl bad_input {_RETRIED}"
+    ),
+    "reading": "history recent sessions flows wire bad_input foreign_entries torn_reads",
+    "scripts": f"append update delete rename moved flows trim ttl {_RETRIED} races bad_input",
+    "scripting": f"append update rename delete flows bad_input wait_replicas {_RETRIED}",
+    "reader": "history recent wire update rename moved foreign_entries torn_reads",
+    "history": "history recent wire update rename moved foreign_entries torn_reads",
+    "ids": "ids keys append history moved",
     "monitor/access": (
-        "monitor/access monitor/export cli/key / page/endpoints monitor/live monitor/sessions monitor/golden"
+        "monitor/access monitor/export cli/key page/endpoints monitor/live monitor/sessions monitor/golden"
     ),
     "monitor/langflow_access": "monitor/access",
+    "latest": "latest update delete",
+    "drafts": "drafts append",
+    "layout": "layout body wire formats drafts",
+    "whereabouts": "whereabouts seen_elsewhere moved rename delete",
+    "lines": f"lines redirections clients {_RETRIED} watch torn_reads",
+    "body": "body layout wire drafts update formats foreign_entries",
+    "entries": "history wire rename moved foreign_entries seen_elsewhere torn_reads trim formats body",
 }
 LUA = {
-    "add_transaction": f"monitor/runs jobs / {_RETRIED}",
-    "append": f"append trim ttl events flows / moved rename update bad_input {_RETRIED}",
-    "append_known": f"groups append / {_RETRIED} bad_input",
+    "add_transaction": f"monitor/runs jobs {_RETRIED}",
+    "append": f"records append trim ttl events flows moved rename update bad_input {_RETRIED}",
+    "append_known": f"groups append {_RETRIED} bad_input",
     "convert_edits": "formats",
     "convert_session": "formats",
-    "delete_builds": f"jobs monitor/runs / {_RETRIED}",
-    "delete_job_builds": f"jobs monitor/runs / {_RETRIED}",
-    "delete_messages": f"delete moved ttl events / update rename flows {_RETRIED} races bad_input",
-    "delete_session": f"delete ttl events / moved rename flows {_RETRIED} races bad_input",
-    "delete_transactions": f"monitor/runs flows / jobs {_RETRIED}",
-    "drop_adopted": "delete / huge",
-    "drop_flow": f"flows jobs / {_RETRIED} races bad_input",
-    "forget_session": f"ttl / seen_elsewhere {_RETRIED} races bad_input",
+    "delete_builds": f"jobs monitor/runs {_RETRIED}",
+    "delete_job_builds": f"jobs monitor/runs {_RETRIED}",
+    "delete_messages": f"records delete moved ttl events update rename flows {_RETRIED} races bad_input",
+    "delete_session": f"delete ttl events moved rename flows {_RETRIED} races bad_input",
+    "delete_transactions": f"monitor/runs flows jobs {_RETRIED}",
+    "drop_adopted": "delete huge",
+    "drop_flow": f"flows jobs {_RETRIED} races bad_input",
+    "forget_session": f"ttl seen_elsewhere {_RETRIED} races bad_input",
     "mend_adopted": "doctor/mending",
     "mend_alias": "doctor/mending",
     "mend_clash": "doctor/mending",
     "mend_edits": "doctor/mending",
     "mend_numbers": "doctor/mending",
     "mend_session": "doctor/mending",
-    "move_message": f"moved events ttl / append delete rename trim {_RETRIED} races bad_input",
-    "put_build": f"jobs monitor/runs / {_RETRIED}",
-    "rename_session": f"rename ttl events / moved {_RETRIED} races huge bad_input",
+    "move_message": f"records update moved events ttl append delete rename trim {_RETRIED} races bad_input",
+    "put_build": f"jobs monitor/runs {_RETRIED}",
+    "rename_session": f"records rename ttl events moved {_RETRIED} races bad_input",
     "restore_alias": "doctor/mending",
-    "restore_session": "doctor/mending / transfer/round_trip",
-    "set_aside": "formats / doctor/mending",
-    "set_owner": f"flows / bad_input {_RETRIED}",
-    "update": f"update ttl events / moved rename delete {_RETRIED} races bad_input",
+    "restore_session": "doctor/mending transfer/round_trip",
+    "set_aside": "formats doctor/mending",
+    "set_owner": f"flows bad_input {_RETRIED}",
+    "update": f"update ttl events moved rename delete {_RETRIED} races bad_input",
     "shared/builds": "jobs monitor/runs",
-    "shared/chunks": "delete trim / flows huge",
-    "shared/drop": "delete rename flows / moved ttl huge",
-    "shared/entries": "append moved events / rename delete trim huge",
-    "shared/feed": f"events append / watch {_RETRIED}",
-    "shared/life": "ttl / trim rename moved",
-    "shared/merge": "rename ttl / races moved huge",
-    "shared/record": "append rename delete / trim formats",
-    "shared/trim": "trim / append ttl bad_input huge",
+    "shared/chunks": "delete trim flows huge",
+    "shared/drop": "delete rename flows moved ttl huge",
+    "shared/entries": "records append moved events rename delete trim",
+    "shared/feed": f"events append watch {_RETRIED}",
+    "shared/life": "ttl trim rename moved",
+    "shared/merge": "rename ttl races moved huge",
+    "shared/record": "records append rename delete trim formats",
+    "shared/trim": "trim append ttl bad_input huge",
 }
 
 
@@ -78,10 +87,15 @@ def names() -> list[str]:
     return [*PYTHON, *(f"lua/{name}" for name in LUA)]
 
 
-def tests_of(name: str) -> tuple[list[str], list[str]]:
-    """The files of tests that are near, and those that are farther."""
-    near, _, far = (LUA[name[4:]] if name.startswith("lua/") else PYTHON[name]).partition(" / ")
-    return [_file(word) for word in near.split()], [_file(word) for word in far.split()]
+def tests_of(name: str) -> list[str]:
+    """The files of tests that are there for it."""
+    words = LUA[name[4:]] if name.startswith("lua/") else PYTHON[name]
+    return [_file(word) for word in dict.fromkeys(words.split())]
+
+
+def path_of(name: str) -> str:
+    """The file, from the root of the project."""
+    return f"redis_sessions/{name}.{'lua' if name.startswith('lua/') else 'py'}"
 
 
 def _file(word: str) -> str:
@@ -91,7 +105,7 @@ def _file(word: str) -> str:
 
 def mutants_of(name: str, root: Path) -> list[Mutant]:
     """All mutants of a target."""
-    path = f"redis_sessions/{name}.{'lua' if name.startswith('lua/') else 'py'}"
+    path = path_of(name)
     text = (root / path).read_text("utf-8")
     if name.startswith("lua/"):
         return lua_mutants.mutants_of(path, text)

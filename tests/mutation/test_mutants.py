@@ -48,11 +48,10 @@ def test_a_sample_is_the_same_for_a_seed_and_in_order() -> None:
 
 @pytest.mark.parametrize("name", targets.names())
 def test_a_target_and_its_tests_are_there(name: str) -> None:
-    near, far = targets.tests_of(name)
-    path = f"redis_sessions/{name}.{'lua' if name.startswith('lua/') else 'py'}"
+    files = targets.tests_of(name)
 
-    assert near
-    assert [file for file in (path, *near, *far) if not (ROOT / file).exists()] == []
+    assert files
+    assert [file for file in (targets.path_of(name), *files) if not (ROOT / file).exists()] == []
 
 
 def test_every_script_is_a_target() -> None:
