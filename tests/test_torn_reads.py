@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from redis_sessions import MessageUpdate, NewMessage, SessionNotFoundError
+from redis_sessions import ContentionError, MessageUpdate, NewMessage, SessionNotFoundError
+from redis_sessions.calls import Attempt
 from tests.support import Proxy, wait_until
 from tests.support.talk import FLOW, at, keys_of, say, texts
 
@@ -400,3 +401,30 @@ async def test_a_message_that_moves_on_between_two_look_ups_is_found(
     found = await looking
     assert found is not None
     assert found.session_id == f"{moves}"
+
+
+class TestOneTrip:
+    """What comes between the commands of one trip, which no proxy can hold: replies as they would be then."""
+
+    async def test_a_session_that_changed_during_the_trip_is_read_anew(
+        self, near: SessionStore, backend: Backend
+    ) -> None:
+        messages = await talk(near)
+        await say(near, session="other")
+        keys, reader = keys_of(near), near._parts.reader
+        replies = await near._parts.transport.run(keys.ids, *reader.trip(keys, "chat", 3))
+        replies[0] = await backend.raw(near).hget(keys.ids, "sother")  # renamed to "chat" a moment later
+        window = await reader.newest(keys, "chat", 3, first_trip=replies)
+        assert window.restarted
+        assert [entry.message_id for entry in window.entries] == [str(one.id) for one in messages[:2:-1]]
+
+    async def test_a_session_that_changes_until_the_deadline_is_given_up(
+        self, near: SessionStore, backend: Backend
+    ) -> None:
+        await talk(near)
+        await say(near, session="other")
+        keys, reader = keys_of(near), near._parts.reader
+        replies = await near._parts.transport.run(keys.ids, *reader.trip(keys, "chat", 3))
+        replies[0] = await backend.raw(near).hget(keys.ids, "sother")
+        with pytest.raises(ContentionError, match="kept changing"):
+            await reader.newest(keys, "chat", 3, first_trip=replies, attempt=Attempt(0))
