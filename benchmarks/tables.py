@@ -9,7 +9,7 @@ from rich.text import Text
 
 from benchmarks.charts import duration
 from benchmarks.clients import COUNTS
-from benchmarks.subjects import BY_NAME, OURS, OURS_BLOCKING, RAW
+from benchmarks.subjects import BY_NAME, OURS, OURS_BLOCKING, OWN, RAW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from benchmarks.rounds import Cell
 
 _DASH = "–"
-_OWN = (RAW.name, OURS.name, OURS_BLOCKING.name)
 _SUMMARY = {
     "append",
     "append-long",
@@ -116,7 +115,7 @@ def summary(results: Results) -> Table:
         if question.key not in _SUMMARY:
             continue
         ours = row[OURS.name]
-        others = {name: cell.median for name, cell in row.items() if name not in _OWN and cell.seconds}
+        others = {name: cell.median for name, cell in row.items() if name not in OWN and cell.seconds}
         blocking = row.get(OURS_BLOCKING.name)
         best = min(others, key=others.__getitem__, default=None)
         table.add_row(
@@ -156,7 +155,7 @@ def _add_measured(
     if RAW.name not in found or OURS.name not in found:
         return
     raw, ours = found[RAW.name], found[OURS.name]
-    others = {name: value for name, value in found.items() if name not in _OWN}
+    others = {name: value for name, value in found.items() if name not in OWN}
     best = (min if smallest else max)(others, key=others.__getitem__, default=None)
     table.add_row(
         title,

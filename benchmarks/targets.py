@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.subjects import BY_NAME, OURS, OURS_BLOCKING, RAW
+from benchmarks.subjects import BY_NAME, OURS, OURS_BLOCKING, OWN, RAW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ _FLAT_PAIRS = (
 _LONG = 10_000
 _BEHIND_AT_SHORT = 1.5
 _SHARE_OF_RAW = 0.7
-_OWN = (RAW.name, OURS.name, OURS_BLOCKING.name)
 _CLIENTS = 64
 
 
@@ -72,7 +71,7 @@ def _peers(results: Results) -> Iterator[str]:
         most = _most(question.length)
         for name, cell in row.items():
             ours = row.get(_alike(name), row[OURS.name])
-            if name in _OWN or not cell.seconds or not ours.seconds:
+            if name in OWN or not cell.seconds or not ours.seconds:
                 continue
             ratio = ours.median / cell.median
             if ratio > most:
@@ -100,10 +99,10 @@ def _rates(results: Results) -> Iterator[str]:
     ours = {
         (load.operation, load.clients, load.subject): load.rate
         for load in results.loads
-        if load.subject in _OWN
+        if load.subject in OWN
     }
     for load in results.loads:
-        if load.subject in _OWN:
+        if load.subject in OWN:
             continue
         where = (load.operation, load.clients)
         mine = ours.get((*where, _alike(load.subject))) or ours.get((*where, OURS.name))
@@ -120,7 +119,7 @@ def _rates(results: Results) -> Iterator[str]:
 def _memory(results: Results) -> Iterator[str]:
     for length, sizes in results.memory.items():
         for name, size in sizes.items():
-            if name in _OWN or OURS.name not in sizes or size <= 0:
+            if name in OWN or OURS.name not in sizes or size <= 0:
                 continue
             ratio, most = sizes[OURS.name] / size, _most(length)
             if ratio > most:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
 
-from redis_sessions.errors import ContentionError, StoreUnavailableError
+from redis_sessions.errors import ContentionError, StoreClosedError, StoreUnavailableError
 from redis_sessions.faults import REDIS_FAULTS, classify
 
 if TYPE_CHECKING:
@@ -216,6 +216,11 @@ class Calls:
         """Give way to a cancellation that became a fault: before Python 3.12 ``wait_for`` may swallow one."""
         if self._waiting.cancellations() > before:
             raise asyncio.CancelledError
+
+
+def cut_off() -> StoreClosedError:
+    """For a call that was under way when its store was closed."""
+    return StoreClosedError("the store was closed during the call: if it was a write, it may have happened")
 
 
 def unknown_outcome() -> StoreUnavailableError:

@@ -27,11 +27,20 @@ if TYPE_CHECKING:
     from redis_sessions.transport import Command
 
 TIMEOUT = "no answer from Redis in time"
-_NO_CONNECTION = "Timeout connecting to server"
-_LOST = "Connection closed by server."
-_MORE = object()
+NO_CONNECTION = "Timeout connecting to server"
+LOST = "Connection closed by server."
+MORE = object()
 _LARGE = 256 * 1024
 """Bytes of a request above which it has a line of its own: on a slow network others would wait behind it."""
+
+
+def reader_for(connection: Any) -> Reader:
+    """What takes replies out of the bytes of a redis-py connection; ``MORE`` when one is not whole yet."""
+    return Reader(
+        protocolError=InvalidResponse,
+        replyError=connection._parser.parse_error,
+        notEnoughData=MORE,
+    )
 
 
 class _Exchange:
@@ -55,11 +64,7 @@ class Line(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: Any = connection._writer.transport
         self._redis_py = self._transport.get_protocol()
-        self._reader = Reader(
-            protocolError=InvalidResponse,
-            replyError=connection._parser.parse_error,
-            notEnoughData=_MORE,
-        )
+        self._reader = reader_for(connection)
         self._gets = self._reader.gets
         self._waiting: deque[_Exchange] = deque()
         self._unsent: list[bytes] = []
@@ -100,7 +105,7 @@ class Line(asyncio.Protocol):
     def abandon(self) -> None:
         """A caller was cancelled: its replies are for nobody. Cut when nobody else waits for any."""
         if all(exchange.answer.done() for exchange in self._waiting):
-            self.cut(RedisConnectionError(_LOST))
+            self.cut(RedisConnectionError(LOST))
 
     def expire(self, latest: float) -> None:
         """Give up what was sent before a time; the others get their replies, and then the line is cut."""
@@ -125,7 +130,7 @@ class Line(asyncio.Protocol):
             return
         self._given_up = self.retiring = True
         broken = bool(self._waiting) or self._transport.is_closing() or self._reader.has_data()
-        self._fail(RedisConnectionError(_LOST))
+        self._fail(RedisConnectionError(LOST))
         self._transport.set_protocol(self._redis_py)
         if broken:
             await self.connection.disconnect(nowait=True)
@@ -134,7 +139,7 @@ class Line(asyncio.Protocol):
         waiting, gets = self._waiting, self._gets
         try:
             self._reader.feed(data)
-            while (reply := gets(False)) is not _MORE:
+            while (reply := gets(False)) is not MORE:
                 exchange = waiting[0]
                 if isinstance(reply, RedisConnectionError):
                     exchange.error = reply  # as of a server that is loading
@@ -153,11 +158,11 @@ class Line(asyncio.Protocol):
 
     def eof_received(self) -> None:
         self.retiring = True
-        self._fail(RedisConnectionError(_LOST))
+        self._fail(RedisConnectionError(LOST))
 
     def connection_lost(self, error: Exception | None) -> None:
         self.retiring = True
-        self._fail(RedisConnectionError(_LOST if error is None else f"Error while reading: {error}"))
+        self._fail(RedisConnectionError(LOST if error is None else f"Error while reading: {error}"))
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -234,7 +239,7 @@ class Lines:
                     if line.takes():
                         return line
         except TimeoutError:
-            raise RedisTimeoutError(_NO_CONNECTION) from None
+            raise RedisTimeoutError(NO_CONNECTION) from None
 
     async def _line_alone(self) -> Line:
         while self._idle:
@@ -268,7 +273,7 @@ class Lines:
             self._shared = line
             return line
         except TimeoutError:
-            raise RedisTimeoutError(_NO_CONNECTION) from None
+            raise RedisTimeoutError(NO_CONNECTION) from None
         finally:
             self._opening = None
 

@@ -244,8 +244,7 @@ class Reader(Entries):
     async def is_alive(self, keys: FlowKeys, place: EntryId, attempt: Attempt | None = None) -> bool:
         """Whether there is an entry at this place of the flow."""
         attempt = attempt or self._calls.begin()
-        doubts = 0
-        while doubts < DOUBTS:
+        for _ in range(DOUBTS):
             (name,) = await self._calls.read(
                 lambda: self._transport.run(keys.ids, ("HGET", keys.ids, b"n%d" % place.number)), attempt
             )
@@ -256,7 +255,6 @@ class Reader(Entries):
                 return entry.alias is None
             if place.number in numbers:
                 return False
-            doubts += 1
         return False
 
     async def record(self, keys: FlowKeys, session: str, attempt: Attempt | None = None) -> Record | None:

@@ -74,7 +74,7 @@ class Resolver:
                 if wanted:
                     found.update(await self._find_in_flow(self._keys.flow(flow_id), wanted, attempt))
             missing = [message_id for message_id in missing if message_id not in found]
-            if not missing or len(candidates) == 1:  # in the only flow everything was looked for
+            if not missing or not likely or len(candidates) == 1:  # everything was looked for
                 break
             candidates = await self._flows_with_aliases(missing, candidates, attempt)
         return found

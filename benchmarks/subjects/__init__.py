@@ -145,6 +145,8 @@ class Entry:
 RAW = Entry("raw", "raw Redis commands", "own")
 OURS = Entry("ours", "redis-sessions", "own")
 OURS_BLOCKING = Entry("ours_blocking", "redis-sessions, blocking", "own", database=8, blocking=True)
+OWN = (RAW.name, OURS.name, OURS_BLOCKING.name)
+"""Not among the others that we are compared with."""
 OURS_FLOWS = Entry("ours_flows", "redis-sessions, many flows", "own")
 ENTRIES = (
     RAW,

@@ -1,4 +1,4 @@
-"""redis-sessions for synchronous code: one store, which all threads share."""
+"""redis-sessions for synchronous code."""
 
 from __future__ import annotations
 

@@ -95,12 +95,7 @@ class Link:
             self._looped = Looped(settings)
             return
         self._store = _ThreadStore(settings, self._sockets)
-        try:
-            drive(self._store.open(), self._lock)
-        except BaseException:
-            # Of a store that was not opened yet the connection is still open.
-            drive(self._sockets.aclose(), self._lock)
-            raise
+        drive(self._store.open(), self._lock)  # closes the connection when it fails
 
     @property
     def stores(self) -> list[AsyncSessionStore]:

@@ -11,6 +11,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from redis_sessions.calls import cut_off
 from redis_sessions.errors import StoreClosedError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CLOSED = "the store is closed"
-_CUT_OFF = "the store was closed during the call: if it was a write, it may have happened"
 _portals: weakref.WeakSet[Portal] = weakref.WeakSet()
 
 
@@ -67,7 +67,7 @@ class Portal:
             future = self.submit(coroutine)
             return future.result()
         except concurrent.futures.CancelledError:
-            raise StoreClosedError(_CUT_OFF) from None
+            raise cut_off() from None
         except BaseException:
             if future is None:
                 coroutine.close()

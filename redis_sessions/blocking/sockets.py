@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from hiredis import Reader, pack_command
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.connection import Connection as TCPConnection
 from redis.connection import SSLConnection, UnixDomainSocketConnection
@@ -26,6 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from redis_sessions.blocking.thread import InThread, Step
+from redis_sessions.calls import cut_off
 from redis_sessions.connection import (
     HEALTH_CHECK_INTERVAL,
     RESET_INTERVAL,
@@ -37,9 +38,8 @@ from redis_sessions.connection import (
     refused,
     standalone_arguments,
 )
-from redis_sessions.errors import StoreClosedError
 from redis_sessions.faults import REDIS_FAULTS
-from redis_sessions.lines import TIMEOUT
+from redis_sessions.lines import LOST, MORE, NO_CONNECTION, TIMEOUT, reader_for
 from redis_sessions.transport import Transport
 
 if TYPE_CHECKING:
@@ -50,12 +50,8 @@ if TYPE_CHECKING:
     from redis_sessions.transport import Command
     from redis_sessions.urls import Location
 
-_CUT_OFF = "the store was closed during the call: if it was a write, it may have happened"
-_LOST = "Connection closed by server."
-_MORE = object()
 _CHUNK = 65_536
 _LITTLE = 0.005
-_NO_CONNECTION = "Timeout connecting to server"
 
 
 class Socket:
@@ -69,11 +65,7 @@ class Socket:
         self.generation = generation
         self._socket: Any = connection._sock
         self._timeout = timeout
-        self._reader = Reader(
-            protocolError=InvalidResponse,
-            replyError=connection._parser.parse_error,
-            notEnoughData=_MORE,
-        )
+        self._reader = reader_for(connection)
         self._used_at = time.monotonic()
         self._has_news = _has_news(self._socket)
         self._socket.settimeout(timeout)
@@ -100,9 +92,9 @@ class Socket:
             while True:
                 data = self._socket.recv(_CHUNK)
                 if not data:
-                    raise RedisConnectionError(_LOST)
+                    raise RedisConnectionError(LOST)
                 self._reader.feed(data)
-                while (reply := gets(False)) is not _MORE:
+                while (reply := gets(False)) is not MORE:
                     if isinstance(reply, RedisConnectionError):
                         raise reply  # as of a server that is loading
                     replies.append(reply)
@@ -171,7 +163,7 @@ class Sockets:
             if line is not None:
                 self._drop(line)
             if self._closed and isinstance(error, REDIS_FAULTS):
-                raise StoreClosedError(_CUT_OFF) from None
+                raise cut_off() from None
             raise
         if line.generation != self._generation:
             self._drop(line)
@@ -216,7 +208,7 @@ class Sockets:
                     if self._closed or not self._changed.wait(latest - time.monotonic()):
                         break
                 if self._closed:
-                    raise StoreClosedError(_CUT_OFF)
+                    raise cut_off()
                 if len(self._all) + self._opening >= self._most:
                     raise MaxConnectionsError("No connection available.")
                 self._opening += 1
@@ -242,7 +234,7 @@ class Sockets:
         connection = self._make()
         timeout = min(self._timeout, latest - time.monotonic())
         if timeout <= 0:
-            raise RedisTimeoutError(_NO_CONNECTION)
+            raise RedisTimeoutError(NO_CONNECTION)
         connection.socket_timeout = connection.socket_connect_timeout = timeout
         try:
             connection.connect()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
-    from contextlib import AbstractAsyncContextManager
 
 T = TypeVar("T")
 
@@ -72,8 +71,14 @@ class InThread:
     def cancellations(self) -> int:
         return 0
 
-    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        return self._timeout(seconds)
+    @contextlib.asynccontextmanager
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
+        before, until = self.until, time.monotonic() + seconds
+        self._own.until = until if before is None else min(before, until)
+        try:
+            yield
+        finally:
+            self._own.until = before
 
     async def sleep(self, seconds: float) -> None:
         await Step(lambda: self.closed.wait(seconds))
@@ -90,12 +95,3 @@ class InThread:
             for operation in operations[len(outcomes) :]:
                 operation.close()
         return outcomes
-
-    @contextlib.asynccontextmanager
-    async def _timeout(self, seconds: float) -> AsyncIterator[None]:
-        before, until = self.until, time.monotonic() + seconds
-        self._own.until = until if before is None else min(before, until)
-        try:
-            yield
-        finally:
-            self._own.until = before

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis_sessions.blocking import SessionStore
-from redis_sessions.errors import StoreClosedError
+from redis_sessions.calls import cut_off
 from redis_sessions.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class SharedStore(SessionStore):
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and not task.cancelling():  # nobody wanted that: the store was closed
-                msg = "the store was closed during the call: if it was a write, it may have happened"
-                raise StoreClosedError(msg) from None
+                raise cut_off() from None
             raise
 
 
