@@ -23,6 +23,8 @@ class Question:
         fresh: the same, but made anew before each round.
         warm: of ``fresh``, what is asked for beforehand in each round and does not count: right after much
             was stored, the first calls are slow.
+        rest: seconds before each call: a server that frees memory in the background is through with the call
+            before.
         rounds: at most so many, where making its data anew is what takes the time.
         weight: its share of the run's time, to that of the others.
         length: how long the longest session is that it is about.
@@ -38,6 +40,7 @@ class Question:
     expected: int | None = None
     target: float | None = None
     calls: int = 40
+    rest: float = 0.0
     rounds: int = 99
     weight: float = 1
 
@@ -122,7 +125,7 @@ def questions(*, quick: bool) -> list[Question]:
         Question("rename-100", "rename of 100", "rename", fixed("short"), {"short": 100}),
         Question("rename-long", f"rename of {long:,}", "rename", fixed("moving"), {"moving": long}),
         _deletion("delete-100", 100, each=10),
-        _deletion("delete-long", long, each=2, rounds=5, weight=2),
+        _deletion("delete-long", long, each=2, rounds=9, weight=2),
         Question(
             "list",
             f"list 100 of {many:,} sessions",
@@ -154,6 +157,7 @@ def _deletion(key: str, length: int, *, each: int, rounds: int = 99, weight: flo
         fresh=lambda turn: doomed(turn) | first(turn),
         warm=lambda turn: [[*first(turn)]],
         calls=each,
+        rest=0.01,
         rounds=rounds,
         weight=weight,
     )

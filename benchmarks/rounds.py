@@ -3,13 +3,15 @@
 In each round raw Redis is asked first, then everybody else; a subject's ratio is its median in the round to
 raw's median in the same round, so that a machine that slows down for a while slows both. What is reported is
 the median of the rounds, and the range that holds the middle 80 % of them.
+
+Whose calls take long is asked in a few rounds only. So the later ones are short, and many: a machine that is
+faster at one moment than at the next is met at many moments by those that are close to each other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +29,9 @@ BUDGET = 0.4
 """Seconds that one subject may take in one round; a single call may take longer."""
 FEWEST = 3
 """Rounds of a question for which there is no time."""
-_SLOW, _VERY_SLOW = 0.5, 2.0
-"""A subject whose calls take so many seconds is asked in three rounds, or in one, or runs took hours."""
+_VERY_SLOW = 2.0
+_ENOUGH = ((_VERY_SLOW, 1), (0.5, 3), (0.001, 5))
+"""A subject whose calls take so many seconds is asked in so many rounds, or runs took hours."""
 
 
 @dataclass
@@ -112,15 +115,18 @@ async def ask(
         if turn >= FEWEST and budget.is_over:
             break
         tell(f"{question.title}: round {turn + 1} of {rounds}")
+        still = [worker for worker in asked if not _has_enough(row[worker.entry.name])]
+        if turn and not any(worker is not yardsticks["redis"] for worker in still):
+            break
         if fresh := question.fresh(turn):
-            everyone = [*yardsticks.values(), *(one for one in asked if one not in yardsticks.values())]
+            everyone = [*yardsticks.values(), *(one for one in still if one not in yardsticks.values())]
             filled = await in_turns(*(worker.fill(fresh) for worker in everyone), at_once=2)
             _leave_out(row, asked, everyone, filled)
         raw = {kind: await _once(question, worker, turn) for kind, worker in yardsticks.items()}
-        for worker in list(asked):
-            cell = row[worker.entry.name]
-            if cell.seconds and len(cell.seconds) >= _enough(cell.median):
+        for worker in still:
+            if worker not in asked:
                 continue
+            cell = row[worker.entry.name]
             try:
                 answer = (
                     raw["redis"] if worker is yardsticks["redis"] else await _once(question, worker, turn)
@@ -137,10 +143,10 @@ async def ask(
     return row
 
 
-def _enough(seconds: float) -> int:
-    if seconds > _VERY_SLOW:
-        return 1
-    return 3 if seconds > _SLOW else sys.maxsize
+def _has_enough(cell: Cell) -> bool:
+    """Whether a subject has been asked often enough for how long it takes."""
+    rounds = len(cell.seconds)
+    return any(rounds >= enough and cell.median > slow for slow, enough in _ENOUGH if rounds)
 
 
 def _leave_out(
@@ -179,7 +185,12 @@ async def _once(question: Question, worker: Worker, turn: int) -> Answer:
 async def _timed(question: Question, worker: Worker, arguments: list[Any], *, calls: int) -> Answer:
     before = worker.server_cpu()
     timing = await worker.time(
-        question.operation, arguments, calls=calls, budget=BUDGET, expected=question.expected
+        question.operation,
+        arguments,
+        calls=calls,
+        budget=BUDGET,
+        expected=question.expected,
+        rest=question.rest,
     )
     after = worker.server_cpu()
     made = len(timing.times)

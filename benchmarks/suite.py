@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def rounds(self) -> int:
-        return 7 if self.quick else 9
+        return 7 if self.quick else 45
 
     @property
     def seconds(self) -> float:

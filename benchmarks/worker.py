@@ -7,7 +7,8 @@ Commands come as JSON objects, one a line, on stdin; each is answered with one o
 ``{"do": "check"}``                                         ``{"lies": {operation: what happened, …}}``
 ``{"do": "fill", "sessions": {name: count, …}}``            ``{}``; ``"texts": n``: all of n bytes
 ``{"do": "time", "operation": o, "arguments": […],          ``{"times": […], "elapsed": s, "cpu": s}``,
-"calls": n, "budget": seconds, "clients": c}``              seconds; ``cpu`` is this process's
+"calls": n, "budget": seconds, "clients": c,                seconds; ``cpu`` is this process's
+"rest": seconds}``
 ``{"do": "count", "operation": o, "arguments": […],         ``{"functions": n}``: calls of functions
 "calls": n}``
 ==========================================================  ==============================================
@@ -55,6 +56,8 @@ class Worker:
 
     async def run(self) -> None:
         await self._subject.open()
+        # Libraries are large: what they consist of is not looked at before each measurement.
+        gc.freeze()
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             try:
@@ -95,6 +98,7 @@ class Worker:
         budget: float,
         clients: int = 1,
         expected: int | None = None,
+        rest: float = 0.0,
     ) -> dict[str, Any]:
         made = [
             self._calls(operation, _of_client(arguments, number, clients), expected)
@@ -104,7 +108,7 @@ class Worker:
         gc.disable()
         try:
             if clients == 1:
-                return await _timed(self._subject, made[0], calls, budget)
+                return await _timed(self._subject, made[0], calls, budget, rest)
             if self._class.blocking:
                 return await self._timed_in_threads(made, budget)
             return await self._timed_in_tasks(made, budget)
@@ -205,11 +209,15 @@ def _call(operation: str, values: list[Any], expected: int | None) -> Any:
     return call
 
 
-async def _timed(subject: Subject, made: Iterator[Any], calls: int, budget: float) -> dict[str, Any]:
+async def _timed(
+    subject: Subject, made: Iterator[Any], calls: int, budget: float, rest: float = 0.0
+) -> dict[str, Any]:
     times: list[float] = []
     started, spent = time.perf_counter(), time.process_time()
     for _ in range(calls):
         call = next(made)
+        if rest:
+            await asyncio.sleep(rest)
         before = time.perf_counter()
         await call(subject)
         after = time.perf_counter()

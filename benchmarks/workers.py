@@ -117,8 +117,12 @@ class Worker:
         budget: float,
         clients: int = 1,
         expected: int | None = None,
+        rest: float = 0.0,
     ) -> Timing:
-        """Measure up to ``calls`` calls, as many as ``budget`` seconds allow and at least one."""
+        """Measure up to ``calls`` calls, as many as ``budget`` seconds allow and at least one.
+
+        One client rests so many seconds before each.
+        """
         done = await self.tell(
             do="time",
             operation=operation,
@@ -127,6 +131,7 @@ class Worker:
             budget=budget,
             clients=clients,
             expected=expected,
+            rest=rest,
         )
         return Timing(done["times"], done["elapsed"], done["cpu"])
 

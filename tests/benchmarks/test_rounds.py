@@ -99,6 +99,26 @@ async def test_a_subject_that_fails_has_no_figure_and_is_asked_no_more() -> None
     assert other.log.count("time append") == 3  # to warm up, and two rounds
 
 
+async def test_those_that_are_fast_go_on_alone() -> None:
+    fast, slow = Pretender("ours", 0.0005), Pretender("agent_framework", 0.002)
+    row = await asked(Pretender("raw", 0.0001), fast, slow, rounds=12)
+    assert len(row["raw"].seconds) == len(row["ours"].seconds) == 12
+    assert len(row["agent_framework"].seconds) == 5
+
+
+async def test_only_raw_does_not_go_on() -> None:
+    raw = Pretender("raw", 0.0001)
+    row = await asked(raw, Pretender("agent_framework", 3.0), rounds=12)
+    assert len(row["raw"].seconds) == 1
+
+
+async def test_nothing_is_stored_for_who_is_asked_no_more() -> None:
+    slow = Pretender("agent_framework", 3.0)
+    fresh = lambda turn: {f"doomed-{turn}": 5}  # noqa: E731
+    await asked(Pretender("raw", 0.1), Pretender("ours", 0.1), slow, rounds=3, fresh=fresh)
+    assert [line for line in slow.log if "fill" in line] == ["fill {'doomed-0': 5}"]
+
+
 async def test_slow_subjects_are_asked_in_fewer_rounds() -> None:
     other = Pretender("agent_framework", 0.9)
     row = await asked(Pretender("raw", 0.1), other, rounds=9)

@@ -45,6 +45,16 @@ def test_a_peer_that_blocks_is_held_against_what_blocks_of_ours() -> None:
     assert missed(run) == ["the append: 3.00 × the time of openai-agents, not at most 1.5"]
 
 
+def test_a_peer_is_compared_with_in_the_rounds_in_which_it_was_asked() -> None:
+    row = {
+        "raw": answer(1.0, 1.0, 1.0, 1.0),
+        "ours": answer(2.0, 4.0, 1.0, 1.0),
+        "openai_agents": answer(1.0, 2.0),
+    }
+    run = results(rows=[(question(length=100, target=None), row)])
+    assert missed(run) == ["the append: 2.00 × the time of openai-agents, not at most 1.5"]
+
+
 def test_throughput_is_compared_among_those_that_block() -> None:
     loads = [load("ours", 2_000), load("ours_blocking", 1_000), load("redisvl", 1_600)]
     lines = missed(results(rows=[], loads=loads))
