@@ -31,18 +31,15 @@ The id, flow, session and time of a message are not in its body: they are where 
 from __future__ import annotations
 
 import json
-import struct
-from binascii import hexlify
-from operator import concat as add_bytes
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic_core import PydanticSerializationError, to_json
 
-from redis_sessions.clock import wire_second, wire_time
+from redis_sessions.clock import wire_time
 from redis_sessions.errors import InvalidInputError
 from redis_sessions.formats import to_present
-from redis_sessions.ids import NUMBER_MASK, id_tail, to_message_id, to_uuid_text
+from redis_sessions.ids import to_message_id, to_uuid_text
 from redis_sessions.layout import (
     MARK,
     assemble,
@@ -67,7 +64,7 @@ from redis_sessions.models import (
 from redis_sessions.projection import project_content_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 RawEntry = tuple[bytes, bytes, bytes, bytes | None]
 """An entry id, its timestamp in µs as text, a body, and an adopted id."""
@@ -77,9 +74,7 @@ _CONTENT = tuple(name for name in MESSAGE_FIELDS if name not in {"id", "flow_id"
 _SHOWN_AS_STORED = frozenset(
     {"sender", "sender_name", "context_id", "text", "edit", "category", "session_metadata"}
 )
-_LINES = 5
-_DIGITS = 16
-"""Of the µs of an entry, from 2001 to 2286."""
+LINES = 5
 
 
 class CorruptEntryError(Exception):
@@ -239,7 +234,9 @@ class _Rest(msgspec.Struct):
     origin: dict[str, Any] | None = None
 
 
-class _Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True):
+    """What a head says."""
+
     sender: str
     sender_name: str
     context_id: str | None
@@ -255,18 +252,20 @@ class Middle(msgspec.Struct, frozen=True):
     category: str
 
 
-class _End(msgspec.Struct, frozen=True):
+class End(msgspec.Struct, frozen=True):
+    """What a line at the end says."""
+
     content_blocks: list[dict[str, Any]]
     session_metadata: dict[str, Any] | None
 
 
 _decode_rest = msgspec.json.Decoder(_Rest).decode
-_decode_head = msgspec.json.Decoder(_Head).decode
-_decode_text = msgspec.json.Decoder(str).decode
+_decode_head = msgspec.json.Decoder(Head).decode
+decode_text = msgspec.json.Decoder(str).decode
 _decode_middle = msgspec.json.Decoder(Middle).decode
-_decode_end = msgspec.json.Decoder(_End).decode
+_decode_end = msgspec.json.Decoder(End).decode
 _set = msgspec.structs.force_setattr
-_heads: dict[bytes, _Head] = {}
+_heads: dict[bytes, Head] = {}
 _middles: dict[bytes, Middle] = {}
 
 
@@ -281,14 +280,14 @@ def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Me
         rest, head_line, text, middle_line, end_line = body.split(b"\n")
         if rest[:2] != MARK:
             raise ValueError
-        head = _heads.get(head_line) or _read_head(head_line)
+        head = _heads.get(head_line) or read_head(head_line)
         middle = _middles.get(middle_line) or read_middle(middle_line)
-        end = _decode_end(b'{"content_blocks":%b}' % expand_end(end_line)) if end_line else None
+        end = read_end(end_line) if end_line else None
         message = Message(  # by position: with names it takes twice as long
             head.sender,
             head.sender_name,
             head.context_id,
-            _decode_text(text),
+            decode_text(text),
             middle.edit,
             middle.duration,
             middle.category,
@@ -317,13 +316,19 @@ def decode(body: bytes, *, flow_id: str, session_id: str, entry: RawEntry) -> Me
     return message
 
 
-def _read_head(line: bytes) -> _Head:
+def read_head(line: bytes) -> Head:
+    """What a head says; remembered. Raises ValueError."""
     return remember(_heads, line, _decode_head(b'{"sender":%b}' % expand_head(line)))
 
 
 def read_middle(line: bytes) -> Middle:
     """What a middle line says; remembered. Raises ValueError."""
     return remember(_middles, line, _decode_middle(b'{"files":%b}' % expand_middle(line)))
+
+
+def read_end(line: bytes) -> End:
+    """What a line at the end says. Raises ValueError."""
+    return _decode_end(b'{"content_blocks":%b}' % expand_end(line))
 
 
 def _add_rest(message: Message, rest: _Rest) -> None:
@@ -346,7 +351,7 @@ def splice(flow_id: str, session_id: str, entries: Sequence[RawEntry]) -> list[b
     spliced: list[bytes | None] = []
     for raw_id, at, body, alias in entries:
         lines = body.split(b"\n")
-        if len(lines) != _LINES or lines[0][:2] != MARK:
+        if len(lines) != LINES or lines[0][:2] != MARK:
             converted = to_present(body)
             spliced += splice(flow_id, session_id, [(raw_id, at, converted, alias)]) if converted else [None]
             continue
@@ -354,8 +359,8 @@ def splice(flow_id: str, session_id: str, entries: Sequence[RawEntry]) -> list[b
         uuid = to_message_id(int(us), int(seq)) if alias is None else to_uuid_text(alias)
         moment = wire_time(int(at)).encode()
         try:
-            head = heads.get(lines[1]) or heads.setdefault(lines[1], _wire_head(lines[1], session))
-            middle = _wire_middle(lines[3])
+            head = heads.get(lines[1]) or heads.setdefault(lines[1], wire_head(lines[1], session))
+            middle = wire_middle(lines[3])
         except (ValueError, RecursionError):
             spliced.append(None)
             continue
@@ -364,104 +369,16 @@ def splice(flow_id: str, session_id: str, entries: Sequence[RawEntry]) -> list[b
     return spliced
 
 
-def splice_page(
-    flow_id: str, session_id: str, page: Sequence[Any], numbers: Container[int]
-) -> list[bytes] | None:
-    """:func:`splice` for stream entries as Redis sends them, all of them plain; in reverse order.
-
-    None when any is not: late, adopted, foreign, corrupt, of an older format, before 2001, or months away
-    from another. The hottest loop of the package: what can be done once, or for all entries at once, is.
-    """
-    if not page:
-        return []
-    before_time = b'","flow_id":' + to_json(flow_id) + b',"timestamp":"'
-    heads = _Heads(b',"session_id":' + to_json(session_id))
-    closings = _Closings()
-    last_second = last_seq = tail = clock = b""
-    spliced: list[bytes] = []
-    add, join = spliced.append, b"".join
-    try:
-        seconds, micros, seqs = _cut([entry[0] for entry in reversed(page)])
-        times = list(map(int, cast("Iterable[bytes]", map(add_bytes, seconds, micros))))
-        if times[0] >> 44 != times[-1] >> 44:
-            return None
-        # 15 hexadecimal digits of each: in an id, the version stands before the last three.
-        digits = iter(struct.unpack("x8s4s3s" * len(times), hexlify(struct.pack(f">{len(times)}Q", *times))))
-        places = zip(digits, digits, digits, seconds, micros, seqs, strict=True)
-        for (high, middle_digits, low, second, micro, seq), (_, (name, body)) in zip(
-            places, reversed(page), strict=True
-        ):
-            first, head, text, middle, end = body.split(b"\n")
-            if (first != MARK and first[:2] != MARK) or name != b"b":
-                return None
-            if seq != last_seq:
-                number = int(seq[1:])
-                if seq[:1] != b"-" or number & NUMBER_MASK not in numbers:
-                    return None
-                last_seq, last_second, tail = seq, b"", id_tail(number).encode() + before_time
-            if second != last_second:
-                last_second, clock = second, tail + wire_second(int(second)).encode()
-            closing = closings[middle] if not end else _wire_middle(middle) + expand_end(end) + b"}"
-            add(
-                join(
-                    (
-                        b'{"id":"',
-                        high,
-                        b"-",
-                        middle_digits,
-                        b"-8",
-                        low,
-                        clock,
-                        micro,
-                        heads[head],
-                        text,
-                        closing,
-                    )
-                )
-            )
-    except (ValueError, RecursionError):
-        return None
-    return spliced
-
-
-def _cut(ids: list[bytes]) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[bytes]]:
-    """Of entry ids: the seconds, the microseconds of the second, and the dash with the rest."""
-    whole, length = b"".join(ids), len(ids[0])
-    if len(whole) == length * len(ids) and length > _DIGITS:
-        cut = struct.unpack(f"10s6s{length - _DIGITS}s" * len(ids), whole)
-        return cut[::3], cut[1::3], cut[2::3]
-    return [one[:10] for one in ids], [one[10:16] for one in ids], [one[16:] for one in ids]
-
-
-class _Heads(dict[bytes, bytes]):
-    """What is shown of the heads of a session, from the end of the time on."""
-
-    def __init__(self, session: bytes) -> None:
-        self._session = session
-
-    def __missing__(self, line: bytes) -> bytes:
-        shown = self[line] = b' UTC",' + _wire_head(line, self._session)
-        return shown
-
-
-class _Closings(dict[bytes, bytes]):
-    """What is shown behind the text, where there is nothing at the end."""
-
-    def __missing__(self, line: bytes) -> bytes:
-        shown = self[line] = _wire_middle(line) + expand_end(b"") + b"}"
-        return shown
-
-
-def _wire_head(line: bytes, session: bytes) -> bytes:
+def wire_head(line: bytes, session: bytes) -> bytes:
     """From the sender to the text's name, with the session where it is shown. Raises ValueError."""
     if line not in _heads:
-        _read_head(line)
+        read_head(line)
     long = expand_head(line)
     cut = long.index(b',"context_id":')
     return b'"sender":%b%b%b,"text":' % (long[:cut], session, long[cut:])
 
 
-def _wire_middle(line: bytes) -> bytes:
+def wire_middle(line: bytes) -> bytes:
     """From the name of the files to that of the content blocks. Raises ValueError."""
     if line not in _middles:
         read_middle(line)

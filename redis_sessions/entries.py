@@ -28,8 +28,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 _AGAIN = 60.0
 """Seconds after which the same corrupt entry is logged again: it is met by every read."""
 _MOST_REPORTED = 1_000
-_LONGEST_US = 16
-"""Digits of an entry's µs: until the year 2286, and the scripts stop at 2255."""
+LONGEST_US = 16
+"""Digits of an entry's µs, from 2001 to 2286; the scripts stop at 2255."""
 
 
 class Record(NamedTuple):
@@ -100,13 +100,13 @@ class Entries:
             known = ours.get(seq)
             if known is None:
                 known = ours[seq] = int(seq) & NUMBER_MASK in record.numbers
-            if known and len(fields) == 2 and fields[0] == b"b" and len(us) <= _LONGEST_US:
+            if known and len(fields) == 2 and fields[0] == b"b" and len(us) <= LONGEST_US:
                 entries.append(_new_entry(Entry, (entry_id, us, fields[1], None)))
                 continue
             values = dict(zip(fields[::2], fields[1::2], strict=True))
             at, body, alias = values.get(b"t", us), values.get(b"b"), values.get(b"i")
             # Lengths first: int() refuses thousands of digits.
-            timed = len(us) <= _LONGEST_US >= len(at) and at.isdigit() and int(at) <= int(us)
+            timed = len(us) <= LONGEST_US >= len(at) and at.isdigit() and int(at) <= int(us)
             if not known or body is None or not timed or (alias is not None and len(alias) != 16):
                 self.report_corrupt(log, entry_id, "foreign")
                 continue

@@ -49,7 +49,7 @@ class History:
     ) -> list[Message]:
         """The newest ``limit`` that have the wanted values, oldest first."""
         if not wanted and include_errors:
-            return await self._reader.newest_as(self._reader.to_messages, keys, session, limit, before=before)
+            return await self._reader.newest_messages(keys, session, limit, before=before)
         decoded: dict[EntryId, Message] = {}
 
         def accept(entry: Entry) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from redis_sessions.body import splice_page
 from redis_sessions.entries import Record
+from redis_sessions.pages import splice_page
 
 if TYPE_CHECKING:
     from redis_sessions.calls import Calls

@@ -13,9 +13,9 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from redis_sessions.body import splice_page
 from redis_sessions.entries import Entries, Entry, Record, same_place
 from redis_sessions.errors import ContentionError
+from redis_sessions.pages import decode_page, splice_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from redis_sessions.calls import Attempt, Calls
     from redis_sessions.ids import EntryId
     from redis_sessions.keys import FlowKeys
+    from redis_sessions.models import Message
     from redis_sessions.transport import Command, Transport
 
 T = TypeVar("T")
@@ -296,10 +297,28 @@ class Reader(Entries):
             converted = convert(keys, session, window.entries[::-1])
         return converted
 
+    async def newest_messages(
+        self, keys: FlowKeys, session: str, limit: int, *, before: tuple[int, EntryId] | None = None
+    ) -> list[Message]:
+        """The newest ``limit`` before a place, oldest first."""
+        return await self._newest_page(decode_page, self.to_messages, keys, session, limit, before)
+
     async def newest_json(
         self, keys: FlowKeys, session: str, limit: int, *, before: tuple[int, EntryId] | None = None
     ) -> list[bytes]:
         """The newest ``limit`` before a place as JSON objects of ``GET /monitor/messages``, oldest first."""
+        return await self._newest_page(splice_page, self.to_wire, keys, session, limit, before)
+
+    async def _newest_page(
+        self,
+        convert_page: Callable[[str, str, Sequence[Any], Sequence[int]], list[T] | None],
+        convert: Callable[[FlowKeys, str, Sequence[Entry]], list[T]],
+        keys: FlowKeys,
+        session: str,
+        limit: int,
+        before: tuple[int, EntryId] | None,
+    ) -> list[T]:
+        """:meth:`newest_as`; a page with nothing late, edited or adopted in it is converted as a whole."""
         first_trip = None
         if before is None and limit <= _LARGEST_FIRST_CHUNK:
             commands = self.trip(keys, session, limit)
@@ -307,10 +326,10 @@ class Reader(Entries):
             prior, raw, edited, record_now = first_trip
             if prior == record_now and not edited and record_now is not None:
                 record = Record.parse(record_now)
-                page = None if record.lateness else splice_page(keys.flow_id, session, raw, record.numbers)
+                page = None if record.lateness else convert_page(keys.flow_id, session, raw, record.numbers)
                 if page is not None:
                     return page
-        return await self.newest_as(self.to_wire, keys, session, limit, before=before, first_trip=first_trip)
+        return await self.newest_as(convert, keys, session, limit, before=before, first_trip=first_trip)
 
 
 _order = attrgetter("order")

@@ -10,60 +10,15 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from redis_sessions import InvalidInputError, MessageUpdate, NewMessage
-from redis_sessions.body import CorruptEntryError, decode, encode, join, revise, splice, splice_page
+from redis_sessions.body import CorruptEntryError, decode, encode, join, revise, splice
 from redis_sessions.clock import wire_time
-from redis_sessions.ids import EntryId, draw_number, to_message_id
+from redis_sessions.ids import EntryId, to_message_id
 from redis_sessions.projection import project_content_blocks
+from tests.support.bodies import NUMBER, US, blocks, entry, messages, objects, words
 from tests.support.talk import FLOW, at, fields, nothing_changes, say
 
 if TYPE_CHECKING:
     from redis_sessions import Message, SessionStore
-
-US = 1_714_979_289_000_001
-NUMBER = draw_number(FLOW)
-
-# What text fields may hold: anything but lone surrogates, which do not come back as they were.
-words = st.text(max_size=30)
-values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | words,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
-    max_leaves=8,
-)
-objects = st.dictionaries(words, values, max_size=4)
-blocks = st.lists(
-    objects
-    | st.fixed_dictionaries(
-        {"title": words, "contents": st.lists(objects, max_size=2)}, optional={"type": st.just("group")}
-    )
-    | st.fixed_dictionaries({"type": st.sampled_from(["text", "tool_use", "code"]), "text": words}),
-    max_size=3,
-)
-messages = st.builds(
-    NewMessage,
-    text=words,
-    sender=words,
-    sender_name=words,
-    user_id=st.none() | words,
-    run_id=st.none() | words,
-    context_id=st.none() | words,
-    files=st.lists(words, max_size=3),
-    error=st.booleans(),
-    edit=st.booleans(),
-    category=words,
-    content_blocks=blocks,
-    session_metadata=st.none() | objects,
-    duration=st.none() | st.floats(allow_nan=False, allow_infinity=False),
-    properties=st.none()
-    | st.fixed_dictionaries({}, optional={"icon": words, "own": values, "source": words}),
-)
-
-
-def entry(body: bytes, us: int = US, number: int = NUMBER) -> tuple[bytes, bytes, bytes, None]:
-    return b"%d-%d" % (us, number), b"%d" % us, body, None
 
 
 def read(body: bytes) -> Message:
@@ -122,31 +77,6 @@ def test_splicing_is_the_same_as_rendering(message: NewMessage, flow: str, sessi
     decoded = decode(body, flow_id=flow, session_id=session, entry=entry(body))
 
     assert splice(flow, session, [entry(body)]) == [rendered(decoded)]
-
-
-@given(st.lists(messages, min_size=1, max_size=3))
-def test_splicing_a_page_is_the_same_as_splicing_its_messages(page: list[NewMessage]) -> None:
-    entries = [entry(encode(message), US + place) for place, message in enumerate(page)]
-    raw = [[raw_id, [b"b", body]] for raw_id, _, body, _ in entries]
-
-    assert splice_page(FLOW, "chat", raw, (NUMBER,)) == splice(FLOW, "chat", entries[::-1])
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        [b"1714979289000001-5", [b"b", b""]],
-        [b"%d-%d" % (US, NUMBER), [b"b", b"{}"]],
-        [b"%d-%d" % (US, NUMBER), [b"x", b"{}\n"]],
-        [b"%d-%d" % (US, NUMBER), [b"t", b"5", b"b", b"{}"]],
-        [b"5-%d" % NUMBER, [b"b", b"{}"]],
-    ],
-    ids=["foreign", "corrupt", "no body", "late", "before 2001"],
-)
-def test_a_page_with_anything_unusual_is_not_spliced_at_once(raw: list[Any]) -> None:
-    plain = [b"%d-%d" % (US, NUMBER), [b"b", encode(NewMessage(text="a", sender="b", sender_name="c"))]]
-
-    assert splice_page(FLOW, "chat", [plain, raw], (NUMBER,)) is None
 
 
 @given(messages)

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from redis_sessions.body import CorruptEntryError, decode, encode, revise, splice, splice_page
+from redis_sessions.body import CorruptEntryError, decode, encode, revise, splice
 from redis_sessions.calls import Counters
 from redis_sessions.changes import changes_of
 from redis_sessions.entries import Entries, Record
@@ -24,7 +24,9 @@ from redis_sessions.errors import (
     WrongTypeError,
 )
 from redis_sessions.ids import EntryId, address_of, canonical, from_cursor, to_cursor, to_message_id
+from redis_sessions.keys import Keys
 from redis_sessions.models import NewMessage, Properties
+from redis_sessions.pages import decode_page, splice_page
 from redis_sessions.server import parse_version
 from redis_sessions.urls import parse_url
 
@@ -97,6 +99,9 @@ def test_entries_are_ours_or_reported(raw: list[Any]) -> None:
         assert UUID(entry.message_id)
         assert 0 <= entry.at <= entry.place.us
     splice_page("f", "s", raw, RECORD.numbers)
+    with contextlib.suppress(UnsupportedFormatError):
+        page = decode_page("f", "s", raw, RECORD.numbers)
+        assert page is None or page == Entries(counters).to_messages(Keys("rs").flow("f"), "s", found[::-1])
     with contextlib.suppress(UnsupportedFormatError):
         splice("f", "s", found)
 

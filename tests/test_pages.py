@@ -1,0 +1,68 @@
+"""Pages that are converted at once are the same as their messages, one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redis_sessions import NewMessage
+from redis_sessions.body import decode, encode, splice
+from redis_sessions.pages import decode_page, splice_page
+from tests.support.bodies import NUMBER, US, entry, messages
+from tests.support.talk import FLOW
+
+PLAIN = [b"%d-%d" % (US, NUMBER), [b"b", encode(NewMessage(text="a", sender="b", sender_name="c"))]]
+
+
+@given(st.lists(messages, min_size=1, max_size=3))
+def test_splicing_a_page_is_the_same_as_splicing_its_messages(page: list[NewMessage]) -> None:
+    entries = [entry(encode(message), US + place) for place, message in enumerate(page)]
+    raw = [[raw_id, [b"b", body]] for raw_id, _, body, _ in entries]
+
+    assert splice_page(FLOW, "chat", raw, (NUMBER,)) == splice(FLOW, "chat", entries[::-1])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [b"1714979289000001-5", [b"b", b""]],
+        [b"%d-%d" % (US, NUMBER), [b"b", b"{}"]],
+        [b"%d-%d" % (US, NUMBER), [b"x", b"{}\n"]],
+        [b"%d-%d" % (US, NUMBER), [b"t", b"5", b"b", b"{}"]],
+        [b"5-%d" % NUMBER, [b"b", b"{}"]],
+    ],
+    ids=["foreign", "corrupt", "no body", "late", "before 2001"],
+)
+def test_a_page_with_anything_unusual_is_not_spliced_at_once(raw: list[Any]) -> None:
+    assert splice_page(FLOW, "chat", [PLAIN, raw], (NUMBER,)) is None
+
+
+@given(st.lists(messages, max_size=3))
+def test_a_page_of_messages_is_what_its_entries_are(page: list[NewMessage]) -> None:
+    entries = [entry(encode(message), US + place) for place, message in enumerate(page)]
+    raw = [[raw_id, [b"b", body]] for raw_id, _, body, _ in entries]
+
+    assert decode_page(FLOW, "chat", raw, (NUMBER,)) == [
+        decode(one[2], flow_id=FLOW, session_id="chat", entry=one) for one in entries[::-1]
+    ]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [b"%d-5" % US, PLAIN[1]],
+        [b"%d-%d" % (US, NUMBER), [b"b", b"{}"]],
+        [b"%d-%d" % (US, NUMBER), [b"b", b'3:\n"a"\x01"b"\nnone\n\n']],
+        [b"%d-%d" % (US, NUMBER), [b"b", b'3:\n"a"\x01"b"\n"text"\n"nothing",\n']],
+        [b"%d-%d" % (US, NUMBER), [b"x", PLAIN[1][1]]],
+        [b"%d-%d" % (US, NUMBER), [b"t", b"5", *PLAIN[1]]],
+        [b"%d0-%d" % (US, NUMBER), PLAIN[1]],
+        [b"%d-%d" % (US, NUMBER), [b"b", b"4:\n1\n2\n3\n4"]],
+    ],
+    ids=["foreign", "older", "corrupt text", "corrupt files", "no body", "late", "after 2286", "newer"],
+)
+def test_a_page_with_anything_unusual_is_not_decoded_at_once(raw: list[Any]) -> None:
+    assert decode_page(FLOW, "chat", [PLAIN, raw], (NUMBER,)) is None
