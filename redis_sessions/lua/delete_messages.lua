@@ -44,22 +44,34 @@ elseif outcome == 'LATE' then
 end
 
 local events = redis.call('XLEN', feed)
-redis.call('XLEN', log)
+-- What it is about to write is of the right type, or this fails here.
+local length = redis.call('XLEN', log)
 redis.call('HLEN', edits)
-redis.call('HLEN', aliases)
-redis.call('ZSCORE', sessions, session)
-local adopted, adopted_of = {}, {}
+local newest_us = tonumber(redis.call('ZSCORE', sessions, session) or 0)
+local fields, adopted, adopted_of, aliased = { 's' .. session }, {}, {}, false
 for number in string.gmatch(ARGV[7], '%d+') do
+  fields[#fields + 1] = 'n' .. number
   adopted[#adopted + 1] = KEYS[9 + #adopted]
   adopted_of[number] = adopted[#adopted]
-  redis.call('SCARD', adopted_of[number])
-  if redis.call('HGET', ids, 'n' .. number) ~= session then
+end
+local known = redis.call('HMGET', ids, unpack(fields))
+for i = 2, #fields do
+  if known[i] ~= session then
     return { 'MOVED' }
   end
 end
-local numbers, lateness, generation = parse_record(redis.call('HGET', ids, 's' .. session) or '')
+local numbers, lateness, generation = parse_record(known[1] or '')
 if not numbers then
   return { 'MOVED' }
+end
+for i = 9, #ARGV, 2 do
+  aliased = aliased or ARGV[i] ~= ''
+end
+if aliased or 2 * length <= #ARGV - 7 then
+  redis.call('HLEN', aliases)
+  for _, key in ipairs(adopted) do
+    redis.call('SCARD', key)
+  end
 end
 
 -- XDEL tells what was there: to read an entry would be to copy its body.
@@ -86,10 +98,16 @@ for set, some in pairs(dropped) do
   in_chunks('SREM', set, some)
 end
 local empty, owner = '', ''
-local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-if last then
+if #gone < length then
   redis.call('HSET', ids, 's' .. session, format_record(numbers, lateness, generation + 1))
-  redis.call('ZADD', sessions, string.match(last[1], '^%d+'), session)
+  local newest_gone = false
+  for _, id in ipairs(gone) do
+    newest_gone = newest_gone or tonumber(string.match(id, '^%d+')) >= newest_us
+  end
+  if newest_gone then
+    local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+    redis.call('ZADD', sessions, string.match(last[1], '^%d+'), session)
+  end
   touch(ARGV[4], ids, log, edits, adopted)
 else
   local keys = { log = log, edits = edits, ids = ids, sessions = sessions, aliases = aliases }
