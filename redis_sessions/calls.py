@@ -157,6 +157,7 @@ class Calls:
         self.counters.calls += 1
         waiting = self._waiting
         cancelled_before = waiting.cancellations()
+        over_at = attempt.over_at
         try:
             if attempt.remaining >= self.connection.attempt_timeout:
                 result = await operation(attempt)  # each attempt has that timeout of its own: transport.py
@@ -167,7 +168,7 @@ class Calls:
             return result
         except REDIS_FAULTS as cause:
             self._raise_if_cancelled(cancelled_before)
-            await self._after_fault(cause, attempt, writes=writes)
+            await self._after_fault(cause, attempt, over_at, writes=writes)
         retrying = tenacity.AsyncRetrying(
             sleep=waiting.sleep,
             wait=lambda state: self._pause(state, attempt),
@@ -180,24 +181,32 @@ class Calls:
                 self.counters.retries += 1
                 if turn.retry_state.attempt_number == 1:
                     await waiting.sleep(self._pause(turn.retry_state, attempt))
+                over_at = attempt.over_at
                 try:
                     async with waiting.timeout(max(attempt.remaining, 0.001)):
                         result = await operation(attempt)
                 except REDIS_FAULTS as cause:
                     self._raise_if_cancelled(cancelled_before)
-                    await self._after_fault(cause, attempt, writes=writes)
+                    await self._after_fault(cause, attempt, over_at, writes=writes)
                     raise tenacity.TryAgain from cause
                 self.counters.unreachable = False
                 return result
         raise AssertionError  # pragma: no cover - AsyncRetrying ends by returning or raising
 
-    async def _after_fault(self, cause: BaseException, attempt: Attempt, *, writes: bool) -> None:
-        """Note the fault; raise when there is no further attempt."""
+    async def _after_fault(
+        self, cause: BaseException, attempt: Attempt, over_at: float, *, writes: bool
+    ) -> None:
+        """Note the fault; raise when there is no further attempt.
+
+        ``over_at`` is that of earlier attempts: one that was refused, or never sent, is not waited for.
+        """
         fault = classify(cause)
         name = type(cause).__name__
         self.counters.faults[name] = self.counters.faults.get(name, 0) + 1
         if writes and fault.maybe_done:
             attempt.may_have_happened()
+        elif not fault.maybe_done:
+            attempt.over_at = over_at
         if not fault.retry or attempt.remaining - attempt.wait <= self._last_start:
             self.counters.unreachable = fault.retry
             raise fault.error(writes and attempt.unknown) from cause
