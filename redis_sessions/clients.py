@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -17,8 +16,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis_sessions import redis_py_7
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from redis.asyncio.cluster import ClusterNode
     from redis.asyncio.connection import Connection
 
@@ -81,20 +78,17 @@ class Cluster(RedisCluster):
                 self._wake()
                 return result
 
-    @contextlib.asynccontextmanager
-    async def connection_for(self, key: bytes) -> AsyncIterator[Connection]:
-        """A connection, connected, to the primary of the key's slot; for callers that speak to it themselves.
+    async def primary_of(self, key: bytes) -> ClusterNode:
+        """The node that has the key's slot, as far as is known."""
+        if self._initialize:
+            await self.initialize()
+        return self.nodes_manager.get_node_from_slot(self.keyslot(key))
+
+    async def connection_to(self, node: ClusterNode) -> Connection:
+        """A connection to the node, connected, for callers that speak to it themselves: :meth:`give_back` it.
 
         Such a caller follows MOVED and ASK on its own, and disconnects what it leaves with unread replies.
         """
-        if self._initialize:
-            await self.initialize()
-        async with self.connection_to(self.nodes_manager.get_node_from_slot(self.keyslot(key))) as connection:
-            yield connection
-
-    @contextlib.asynccontextmanager
-    async def connection_to(self, node: ClusterNode) -> AsyncIterator[Connection]:
-        """As :meth:`connection_for`, to this node."""
         deadline: float | None = None
         while True:
             try:
@@ -107,13 +101,21 @@ class Cluster(RedisCluster):
         try:
             await node.disconnect_if_needed(connection)
             await connection.connect()  # type: ignore[no-untyped-call]
-            yield connection
-        except (RedisConnectionError, RedisTimeoutError):
-            self._initialize = True  # the next call asks who has which slots
+        except BaseException as error:
+            self.give_back(node, connection)
+            if isinstance(error, RedisConnectionError | RedisTimeoutError):
+                self.doubt()
             raise
-        finally:
-            node.release(connection)
-            self._wake()
+        return connection
+
+    def give_back(self, node: ClusterNode, connection: Connection) -> None:
+        """Let others have a connection again."""
+        node.release(connection)
+        self._wake()
+
+    def doubt(self) -> None:
+        """Have the next call ask who has which slots: a node does not answer."""
+        self._initialize = True
 
     async def _one_returned(self, deadline: float) -> bool:
         turn = asyncio.get_running_loop().create_future()
@@ -132,3 +134,24 @@ class Cluster(RedisCluster):
         for turn in self._waiting:
             if not turn.done():
                 turn.set_result(None)
+
+
+class NodePool:
+    """The connections to one node of a cluster, as a pool."""
+
+    def __init__(self, cluster: Cluster, node: ClusterNode) -> None:
+        self._cluster = cluster
+        self._node = node
+
+    def can_get_connection(self) -> bool:
+        """Whether a connection can be had without waiting for one."""
+        node = self._node
+        return bool(node._free) or len(node._connections) < node.max_connections
+
+    async def get_connection(self) -> Connection:
+        """A connection, in its turn."""
+        return await self._cluster.connection_to(self._node)
+
+    async def release(self, connection: Connection) -> None:
+        """Give it back."""
+        self._cluster.give_back(self._node, connection)

@@ -15,10 +15,13 @@ from redis.exceptions import AskError, MovedError, TryAgainError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from redis.asyncio.cluster import ClusterNode
+
     from redis_sessions.clients import Cluster
 
     Commands = Sequence[tuple[Any, ...]]
-    Exchange = Callable[[Any, Commands], Awaitable[list[Any]]]
+    Talk = Callable[[ClusterNode, Commands], Awaitable[list[Any]]]
+    """Sends commands to a node, one behind the other on one connection, and gives the replies."""
 
 REDIRECTIONS = (MovedError, AskError, TryAgainError)
 WAITING = frozenset({"WAIT", "WAITAOF"})
@@ -32,7 +35,7 @@ async def follow(
     key: bytes,
     commands: Commands,
     replies: Sequence[Any],
-    exchange: Exchange,
+    talk: Talk,
 ) -> list[Any]:
     """The replies of commands, some of which were answered with a redirection.
 
@@ -47,20 +50,17 @@ async def follow(
         end = place + 1
         while end < len(commands) and commands[end][0] in WAITING:
             end += 1
-        answers = await _carry_out(client, key, commands[place:end], redirection, exchange)
+        answers = await _carry_out(client, key, commands[place:end], redirection, talk)
         done += answers
         place, redirection = end, None
     return done
 
 
-async def _carry_out(
-    client: Cluster, key: bytes, unit: Commands, redirection: Any, exchange: Exchange
-) -> list[Any]:
+async def _carry_out(client: Cluster, key: bytes, unit: Commands, redirection: Any, talk: Talk) -> list[Any]:
     """One command, and what waits for it, wherever redirections lead."""
     answers: list[Any] = [redirection] * len(unit)
     if redirection is None:
-        async with client.connection_for(key) as connection:
-            answers = await exchange(connection, unit)
+        answers = await talk(await client.primary_of(key), unit)
     for _ in range(_MOST):
         match answers[0]:
             case MovedError() as moved:
@@ -75,6 +75,5 @@ async def _carry_out(
         node = client.nodes_manager.get_node(host=answers[0].host, port=answers[0].port)
         if node is None:
             break
-        async with client.connection_to(node) as connection:
-            answers = (await exchange(connection, (*before, *unit)))[len(before) :]
+        answers = (await talk(node, (*before, *unit)))[len(before) :]
     return answers

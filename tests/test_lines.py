@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from redis_sessions import StoreClosedError
 from redis_sessions.connection import open_connection
 from redis_sessions.settings import Settings
 from redis_sessions.transport import Transport
-from tests.support import Proxy, Server, valkey_server
+from tests.support import Proxy, Server, valkey_cluster, valkey_server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -47,6 +48,51 @@ async def test_calls_at_the_same_time_share_a_connection_and_get_their_own_repli
         texts = [str(number) for number in range(200)]
         assert await asyncio.gather(*(echo(shared, text) for text in texts)) == texts
         assert proxy.accepted == 1
+
+
+async def test_calls_to_a_node_of_a_cluster_share_a_connection() -> None:
+    with valkey_cluster() as cluster:
+        async with transport(cluster.url) as shared:
+
+            async def said(number: int) -> bytes:
+                key = b"key %d" % number
+                await shared.run(key, ("SET", key, number))
+                (answer,) = await shared.run(key, ("GET", key))
+                return bytes(answer)
+
+            assert await asyncio.gather(*map(said, range(300))) == [b"%d" % number for number in range(300)]
+            for node in cluster.nodes:
+                ours = [
+                    client for client in node.client().client_list() if client["name"] == "redis-sessions"
+                ]
+                assert len(ours) <= 1 + 1  # and one that asked for the topology
+
+
+async def test_with_one_connection_to_a_node_those_who_share_it_and_those_who_wait_take_turns() -> None:
+    with valkey_cluster() as cluster:
+        async with transport(cluster.url, max_connections=1) as shared:
+            for _ in range(3):
+                waiting = shared.run(b"k", ("XREAD", "BLOCK", 20, "STREAMS", "k", "$"))
+                asked = (shared.run(b"k", ("EXISTS", "k")) for _ in range(2))
+                assert await asyncio.gather(waiting, *asked) == [[None], [0], [0]]
+
+
+async def test_a_node_of_a_cluster_that_comes_back_is_talked_to_again() -> None:
+    with valkey_cluster() as cluster:
+        async with transport(cluster.url) as shared:
+            assert await shared.run(b"k", ("EXISTS", "k")) == [0]
+            cluster.kill()
+            with pytest.raises(RedisError):
+                await shared.run(b"k", ("EXISTS", "k"))
+            cluster.restart()
+            cluster.wait_until_ok()
+
+            async def answers() -> bool:
+                with contextlib.suppress(RedisError):
+                    return await shared.run(b"k", ("EXISTS", "k")) == [0]
+                return False
+
+            await wait_until(answers)
 
 
 async def test_an_error_reply_is_the_one_calls_that_caused_it(server: Server) -> None:
