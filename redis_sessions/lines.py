@@ -179,7 +179,7 @@ class Line(asyncio.Protocol):
 class Lines:
     """The lines of one pool: one that all share, and others for those who wait on theirs.
 
-    A shared line is on loan from the pool as long as it is in order; ``timeout`` (seconds) is for getting a
+    A cluster's nodes have a pool each. A shared line is on loan from the pool as long as it is in order; ``timeout`` (seconds) is for getting a
     connection, and for each exchange, which may take up to a twentieth longer.
     """
 

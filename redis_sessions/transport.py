@@ -3,7 +3,7 @@
 Below redis-py's client and above its connections: pooling, TLS, authentication, Sentinel discovery and
 cluster topology are redis-py's. Its conversions, per-command timeouts and pool bookkeeping are left out: they
 cost more than the command (``benchmarks/``). One timeout spans a whole exchange instead, and calls at the
-same time share a connection (``lines.py``).
+same time share a connection (``lines.py``), on a cluster those to one node.
 """
 
 from __future__ import annotations
