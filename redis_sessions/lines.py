@@ -179,8 +179,9 @@ class Line(asyncio.Protocol):
 class Lines:
     """The lines of one pool: one that all share, and others for those who wait on theirs.
 
-    A cluster's nodes have a pool each. A shared line is on loan from the pool as long as it is in order; ``timeout`` (seconds) is for getting a
-    connection, and for each exchange, which may take up to a twentieth longer.
+    A cluster's nodes have a pool each. A shared line is on loan from the pool as long as it is in order;
+    ``timeout`` (seconds) is for getting a connection, and for each exchange, which may take up to a twentieth
+    longer.
     """
 
     def __init__(self, pool: ConnectionPool, timeout: float) -> None:
