@@ -78,6 +78,11 @@ class Cluster(RedisCluster):
                 self._wake()
                 return result
 
+    @property
+    def knows_slots(self) -> bool:
+        """Whether it was asked who has which slots, and nothing has cast doubt on it since."""
+        return not self._initialize
+
     async def primary_of(self, key: bytes) -> ClusterNode:
         """The node that has the key's slot, as far as is known."""
         if self._initialize:
@@ -134,24 +139,3 @@ class Cluster(RedisCluster):
         for turn in self._waiting:
             if not turn.done():
                 turn.set_result(None)
-
-
-class NodePool:
-    """The connections to one node of a cluster, as a pool."""
-
-    def __init__(self, cluster: Cluster, node: ClusterNode) -> None:
-        self._cluster = cluster
-        self._node = node
-
-    def can_get_connection(self) -> bool:
-        """Whether a connection can be had without waiting for one."""
-        node = self._node
-        return bool(node._free) or len(node._connections) < node.max_connections
-
-    async def get_connection(self) -> Connection:
-        """A connection, in its turn."""
-        return await self._cluster.connection_to(self._node)
-
-    async def release(self, connection: Connection) -> None:
-        """Give it back."""
-        self._cluster.give_back(self._node, connection)

@@ -195,6 +195,12 @@ class Lines:
         self._queued = 0
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._retired = False
+
+    @property
+    def in_use(self) -> bool:
+        """Whether there are connections on loan."""
+        return bool(self._lines or self._releasing or self._opening)
 
     async def talk(self, commands: Sequence[Command], *, alone: bool = False) -> list[Any]:
         """The replies to commands; ``alone`` when Redis may let them wait.
@@ -216,8 +222,14 @@ class Lines:
             line.abandon()
             raise
         finally:
-            if alone or line.retiring or self._queued:
+            if alone or line.retiring or self._queued or self._retired:
                 self._give_back(line)
+
+    def retire(self) -> None:
+        """Give connections back as soon as nobody waits for anything on them: no call comes any more."""
+        self._retired = True
+        for line in list(self._lines):
+            self._give_back(line)
 
     async def aclose(self) -> None:
         """Give all connections back to their pool."""
@@ -305,9 +317,10 @@ class Lines:
     def _give_back(self, line: Line) -> None:
         if line.busy:
             return  # the last one does it
-        if line is self._shared and not line.retiring and not self._queued:
+        leaves = line.retiring or self._queued or self._retired
+        if line is self._shared and not leaves:
             return
-        if line.retiring or self._queued or self._closed:
+        if leaves or self._closed:
             # Somebody waits at the pool, which only learns of a connection that is released to it.
             self._release(line)
         else:

@@ -9,23 +9,20 @@ same time share a connection (``lines.py``), on a cluster those to one node.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from hiredis import pack_command
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from redis_sessions.clients import Cluster, NodePool
+from redis_sessions.clients import Cluster
+from redis_sessions.cluster_lines import ClusterLines
 from redis_sessions.lines import TIMEOUT, Lines
-from redis_sessions.redirections import REDIRECTIONS, WAITING, follow
+from redis_sessions.redirections import WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
-
-    from redis.asyncio.cluster import ClusterNode
+    from collections.abc import Awaitable, Sequence
 
     from redis_sessions.connection import Connection
 
@@ -46,7 +43,9 @@ class Transport:
         self._timeout = connection.attempt_timeout
         # Asked once: the metaclass of redis-py's clients makes isinstance slow.
         self._cluster = self._client if isinstance(self._client, Cluster) else None
-        self._nodes: dict[str, tuple[ClusterNode, Lines]] = {}
+        self._cluster_lines = (
+            ClusterLines(self._cluster, self._timeout) if self._cluster is not None else None
+        )
         self._lines: Lines | None = None
         if isinstance(self._client, Redis) and self.kind != "memory":
             self._lines = Lines(self._client.connection_pool, self._timeout)
@@ -74,8 +73,8 @@ class Transport:
         self.round_trips += 1
         if self._lines is not None:
             return self._lines.talk(commands, alone=commands[-1][0] in _WAITING)
-        if self._cluster is not None:
-            return self._run_in_cluster(self._cluster, key, commands)
+        if self._cluster_lines is not None:
+            return self._cluster_lines.talk(key, commands, alone=commands[-1][0] in _WAITING)
         return self._run_in_memory(self._client, commands)
 
     async def scatter(self, commands: Sequence[tuple[bytes, Command]]) -> list[Any]:
@@ -109,49 +108,19 @@ class Transport:
 
     async def aclose(self) -> None:
         """Give all connections back to their pool."""
-        for lines in (self._lines, *(lines for _, lines in self._nodes.values())):
+        for lines in (self._lines, self._cluster_lines):
             if lines is not None:
                 await lines.aclose()
 
     async def _run_in_memory(self, client: Any, commands: Sequence[Command]) -> list[Any]:
         pool = client.connection_pool
-        async with self._in_time():
-            connection = await pool.get_connection()
-            try:
-                return await _exchange(connection, commands)
-            finally:
-                await pool.release(connection)
-
-    async def _run_in_cluster(self, client: Cluster, key: bytes, commands: Sequence[Command]) -> list[Any]:
-        if client._initialize:
-            async with self._in_time():
-                await client.initialize()
-        replies = await self._talk(await client.primary_of(key), commands)
-        if any(isinstance(reply, REDIRECTIONS) for reply in replies):
-            async with self._in_time():
-                replies = await follow(client, key, commands, replies, self._talk)
-        return replies
-
-    async def _talk(self, node: ClusterNode, commands: Sequence[Command]) -> list[Any]:
-        """The replies of a node of the cluster."""
-        known = self._nodes.get(node.name)
-        if known is None or known[0] is not node:
-            # The lines to a node that went, and is another one now, go with its connections.
-            assert self._cluster is not None  # noqa: S101 - for the type checker
-            pool: Any = NodePool(self._cluster, node)
-            known = self._nodes[node.name] = node, Lines(pool, self._timeout)
-        try:
-            return await known[1].talk(commands, alone=commands[-1][0] in _WAITING)
-        except (RedisConnectionError, RedisTimeoutError):
-            if self._cluster is not None:
-                self._cluster.doubt()
-            raise
-
-    @contextlib.asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._timeout):
-                yield
+                connection = await pool.get_connection()
+                try:
+                    return await _exchange(connection, commands)
+                finally:
+                    await pool.release(connection)
         except TimeoutError:
             raise RedisTimeoutError(TIMEOUT) from None
 
