@@ -87,11 +87,14 @@ class SessionStore(Writing, Reading, Recording):
         if self._open is not None:
             return
         connection = await self._connect()
+        parts: Parts | None = None
         try:
             parts = Parts(self.settings, connection)
             await check_server(parts.calls, parts.transport, wait_aof=self.settings.wait_aof)
             await check_format(parts.calls, parts.transport, parts.keys)
         except BaseException:
+            if parts is not None:
+                await parts.transport.aclose()
             await connection.aclose()
             raise
         self._open = parts

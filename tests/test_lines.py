@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -20,6 +20,8 @@ from tests.support import Proxy, Server, valkey_cluster, valkey_server, wait_unt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from redis_sessions.clients import Cluster
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,20 @@ async def test_a_node_of_a_cluster_that_comes_back_is_talked_to_again() -> None:
 
             await wait_until(answers)
     gc.collect()  # a connection that was left open is told now
+
+
+async def test_connections_to_a_node_that_a_cluster_has_no_more_are_closed() -> None:
+    with valkey_cluster() as cluster:
+        async with transport(cluster.url) as shared:
+            await shared.run(b"k", ("EXISTS", "k"))
+            node, client = cluster.node_of("k").client(), cast("Cluster", shared._client)
+            [before] = [one["id"] for one in node.client_list() if one["cmd"] == "exists"]
+            manager = client.nodes_manager
+            manager.set_nodes(manager.nodes_cache, {}, remove_old=True)  # as where all have left it
+            client.doubt()
+
+            assert await shared.run(b"k", ("EXISTS", "k")) == [0]
+            await wait_until(lambda: before not in [one["id"] for one in node.client_list()])
 
 
 async def test_an_error_reply_is_the_one_calls_that_caused_it(server: Server) -> None:
