@@ -242,9 +242,8 @@ class Reader(Entries):
             found.append(entry._replace(body=body) if entry and body is not None else entry)
         return record.numbers, found
 
-    async def is_alive(self, keys: FlowKeys, place: EntryId, attempt: Attempt | None = None) -> bool:
+    async def is_alive(self, keys: FlowKeys, place: EntryId, attempt: Attempt) -> bool:
         """Whether there is an entry at this place of the flow."""
-        attempt = attempt or self._calls.begin()
         for _ in range(DOUBTS):
             (name,) = await self._calls.read(
                 lambda: self._transport.run(keys.ids, ("HGET", keys.ids, b"n%d" % place.number)), attempt

@@ -335,6 +335,16 @@ async def test_the_id_of_a_deleted_message_may_be_given_again(store: SessionStor
         assert await store.get(identity) is None
 
 
+async def test_the_id_of_a_deleted_message_may_be_given_again_though_its_session_is_there(
+    store: SessionStore,
+) -> None:
+    deleted, _ = await say(store), await say(store, "stays")
+    await store.delete_messages([deleted.id])
+
+    again = await say(store, "again", id=deleted.id)
+    assert await store.get(deleted.id) == again
+
+
 async def test_an_explicit_id_may_come_back_when_its_session_is_deleted(store: SessionStore) -> None:
     identity = str(uuid4())
     await say(store, "other", "kept")

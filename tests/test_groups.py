@@ -184,6 +184,36 @@ async def test_a_time_to_live_slides_all_the_same(store: SessionStore, backend: 
     assert await raw.pttl(log) > 3_000_000
 
 
+async def test_the_feeds_time_to_live_is_set_once_in_some_seconds(
+    store: SessionStore, backend: Backend
+) -> None:
+    raw: Any = backend.raw(store)
+    feed, extended = keys_of(store).feed, store._parts.scripts._extended
+    times: list[int] = []
+    await begin(store)
+    for _ in range(4):
+        await raw.pexpire(feed, 10_000)
+        await say(store, "more", SESSIONS[0])
+        times.append(await raw.pttl(feed))
+        extended[FLOW] -= 3  # as if it had been so many seconds before
+
+    assert [ttl > 10_000 for ttl in times] == [True, False, True, False]
+
+
+async def test_the_feeds_time_to_live_is_set_though_what_came_before_was_not_stored_so(
+    store: SessionStore, backend: Backend
+) -> None:
+    raw: Any = backend.raw(store)
+    feed = keys_of(store).feed
+    await begin(store)
+    await raw.delete(keys_of(store).log(SESSIONS[0]))
+    await say(store, "begins anew", SESSIONS[0])
+    await raw.pexpire(feed, 10_000)
+    await say(store, "more", SESSIONS[1])
+
+    assert await raw.pttl(feed) > 10_000
+
+
 async def test_the_time_to_live_of_another_writer_stays(
     store: SessionStore, make_store: MakeStore, backend: Backend
 ) -> None:

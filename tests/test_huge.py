@@ -315,6 +315,19 @@ async def test_a_session_of_very_many_adopted_ids_is_deleted_in_steps(
     assert (await say(store, "again", "other", id=kept)).id == kept
 
 
+async def test_an_expired_session_of_very_many_adopted_ids_leaves_none(
+    server: Server, store: SessionStore
+) -> None:
+    keys = keys_of(store)
+    await say(store, "stays", "other", id=str(uuid4()))
+    await fill(store, "adopted", 1_500, adopted=True)
+    assert server.client().delete(keys.log("adopted")) == 1  # its time has come
+    await say(store, "begun anew", "adopted")
+
+    [left] = await store._parts.transport.run(keys.aliases, ("HLEN", keys.aliases))
+    assert left == 1
+
+
 async def test_an_id_adopted_again_meanwhile_keeps_its_place(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

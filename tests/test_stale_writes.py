@@ -5,16 +5,21 @@ The proxy holds what the write has read; meanwhile the session goes, or another 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from redis_sessions import MessageUpdate, SessionNotFoundError
-from tests.support.talk import FLOW, say, texts
+from redis_sessions.ids import EntryId
+from redis_sessions.scripting import StaleError
+from tests.support.talk import FLOW, keys_of, say, texts
 from tests.test_torn_reads import interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from redis_sessions import SessionStore
+    from redis_sessions.scripts import Scripts
     from tests.support import Proxy
 
 pytestmark = pytest.mark.backends("valkey")
@@ -144,3 +149,54 @@ async def test_a_message_that_moves_while_it_is_deleted_is_deleted_where_it_is_t
 
     assert deleted == [str(message.id)]
     assert (await texts(near), await texts(near, "other")) == (["stays"], [])
+
+
+ENTRY = EntryId(1, 2)
+REFUSED: dict[str, Callable[[Scripts, Any, Any], Awaitable[object]]] = {
+    "append": lambda scripts, keys, attempt: scripts.append(
+        keys,
+        "chat",
+        [(1, b"", b"x")],
+        owner="",
+        registered=False,
+        numbers=(),
+        candidates=(2,),
+        attempt=attempt,
+    ),
+    "update": lambda scripts, keys, attempt: scripts.update(
+        keys, "chat", ENTRY, expected=b"x", body=b"y", attempt=attempt
+    ),
+    "move_message": lambda scripts, keys, attempt: scripts.move_message(
+        keys,
+        "chat",
+        "other",
+        ENTRY,
+        expected=b"x",
+        body=b"y",
+        message_id=bytes(16),
+        timestamp_us=1,
+        new_number=3,
+        born=True,
+        attempt=attempt,
+    ),
+    "delete_messages": lambda scripts, keys, attempt: scripts.delete_messages(
+        keys, "chat", [(ENTRY, None)], attempt=attempt
+    ),
+    "delete_session": lambda scripts, keys, attempt: scripts.delete_session(
+        keys, "chat", [2], attempt=attempt
+    ),
+    "rename_session": lambda scripts, keys, attempt: scripts.rename_session(
+        keys, "chat", "other", 2, attempt=attempt
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_of_a_write_that_is_refused_no_attempt_has_happened(near: SessionStore, name: str) -> None:
+    attempt = near._parts.calls.begin()
+    attempt.may_have_happened()
+
+    with pytest.raises(StaleError):
+        await REFUSED[name](near._parts.scripts, keys_of(near), attempt)
+
+    assert not attempt.unknown

@@ -342,6 +342,19 @@ class TestProxy:
         assert await reading == b"before"
         assert await client.get("key") == b"after"
 
+    async def test_a_held_request_cuts_a_pipeline_in_two(
+        self, proxy: Proxy, client: Client, server: Server
+    ) -> None:
+        server.client().mset({"one": "before", "two": "before"})
+        hold = proxy.hold_request(matching=b"two")
+        both = client.pipeline(transaction=False).get("one").get("two")
+        reading = asyncio.create_task(both.execute())
+        await hold.reached()
+        server.client().mset({"one": "after", "two": "after"})
+        hold.release()
+
+        assert await reading == [b"before", b"after"]
+
     async def test_a_hold_does_not_hold_other_connections(self, proxy: Proxy, client: Client) -> None:
         hold = proxy.hold_reply(matching=b"get")
         reading = asyncio.create_task(client.get("key"))

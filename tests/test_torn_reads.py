@@ -1,19 +1,26 @@
 """What happens between the round trips of a read: it shows a state that was, never parts of two.
 
-The proxy holds a reply that the server has given. While the reader waits for it, the session is renamed,
-merged, deleted, made anew; then the reader goes on.
+The proxy holds a reply that the server has given, or the rest of a pipeline. While the reader waits for it,
+the session is renamed, merged, deleted, made anew; then the reader goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from redis_sessions import ContentionError, MessageUpdate, NewMessage, SessionNotFoundError
+from redis_sessions import (
+    ContentionError,
+    MessageExistsError,
+    MessageUpdate,
+    NewMessage,
+    SessionNotFoundError,
+)
 from redis_sessions.calls import Attempt
 from tests.support import Proxy, wait_until
 from tests.support.talk import FLOW, at, keys_of, say, texts
@@ -36,9 +43,13 @@ async def interrupted(
     change: Callable[[], Awaitable[Any]],
     *,
     after: int = 0,
+    unsent: bool = False,
 ) -> Any:
-    """What a read gives when something changes as the reply to its ``after``-th ``command`` is on its way."""
-    hold = proxy.hold_reply(command, after=after)
+    """What a read gives when something changes as the reply to its ``after``-th ``command`` is on its way.
+
+    With ``unsent``, as the command itself is, and all before it have been answered.
+    """
+    hold = (proxy.hold_request if unsent else proxy.hold_reply)(command, after=after)
     task = asyncio.create_task(reading)
     await wait_until(lambda: hold.hits or task.done())
     await change()
@@ -384,6 +395,18 @@ async def test_a_session_that_is_replaced_between_reading_and_deleting_is_delete
     assert len(numbers) == 1
 
 
+async def test_the_id_of_a_message_is_not_given_again_while_its_session_is_renamed(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    message = await say(near)
+    again = say(far, "again", "elsewhere", id=message.id)
+
+    with pytest.raises(MessageExistsError):
+        await interrupted(
+            proxy, again, b"n%d" % message.entry.number, lambda: near.rename_session(FLOW, "chat", "other")
+        )
+
+
 @pytest.mark.parametrize("moves", [1, 2, 3])
 async def test_a_message_that_moves_on_between_two_look_ups_is_found(
     near: SessionStore, far: SessionStore, proxy: Proxy, moves: int
@@ -404,7 +427,65 @@ async def test_a_message_that_moves_on_between_two_look_ups_is_found(
 
 
 class TestOneTrip:
-    """What comes between the commands of one trip, which no proxy can hold: replies as they would be then."""
+    """What comes between the commands of one trip."""
+
+    @every_change
+    @pytest.mark.parametrize("command", ["XREVRANGE", "EXISTS"])
+    @pytest.mark.parametrize("read", ["history", "history_json"])
+    async def test_a_read_shows_the_state_before_or_after(
+        self, near: SessionStore, far: SessionStore, proxy: Proxy, change: Any, read: str, command: str
+    ) -> None:
+        messages = [await say(near, f"{number}", timestamp=at(number)) for number in range(6)]
+        before = _texts(await READS[read](near, messages))
+
+        found = await interrupted(
+            proxy,
+            READS[read](far, messages),
+            command.encode(),
+            lambda: change(near, messages),
+            unsent=True,
+        )
+
+        assert _texts(found) in (before, _texts(await READS[read](near, messages)))
+
+    @every_change
+    @pytest.mark.parametrize("command", ["HMGET", "XRANGE"])
+    async def test_get_finds_the_message_where_it_is_or_not_at_all(
+        self, near: SessionStore, far: SessionStore, proxy: Proxy, change: Any, command: str
+    ) -> None:
+        messages = await talk(near)
+        edited = messages[EDITED]
+        await far.get(edited.id)  # from now on it knows the session
+
+        found = await interrupted(
+            proxy, far.get(edited.id), command.encode(), lambda: change(near, messages), unsent=True
+        )
+
+        assert found in (edited, await near.get(edited.id))
+
+    async def test_what_is_looked_at_is_looked_at_again_when_its_session_changes(
+        self, near: SessionStore, far: SessionStore, proxy: Proxy
+    ) -> None:
+        messages = await talk(near)
+        looking = far._parts.reader.at(keys_of(far), "chat", [messages[EDITED].entry])
+        found = await interrupted(
+            proxy, looking, b"XRANGE", lambda: move_the_edited_away(near, messages), unsent=True
+        )
+        assert found == [None]
+
+    async def test_what_is_looked_at_is_given_up_when_its_session_changes_until_the_deadline(
+        self, near: SessionStore, far: SessionStore, proxy: Proxy
+    ) -> None:
+        messages = await talk(near)
+        attempt = far._parts.calls.begin()
+
+        async def change() -> None:
+            await rename_another_in_its_place(near, messages)
+            attempt._deadline = time.monotonic()  # it has taken so long
+
+        looking = far._parts.reader.at(keys_of(far), "chat", [messages[EDITED].entry], attempt)
+        with pytest.raises(ContentionError, match="kept changing"):
+            await interrupted(proxy, looking, b"XRANGE", change, unsent=True)
 
     async def test_a_session_that_changed_during_the_trip_is_read_anew(
         self, near: SessionStore, backend: Backend

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from tests.support.servers import HOST, Server, free_port
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     import ssl
@@ -91,6 +92,9 @@ class Fault:
             return self._matching(request.raw)
         return self._matching.lower() in request.raw.lower()
 
+    async def before_request(self, connection: Connection) -> None:
+        """Before the server gets it."""
+
     def on_request(self, request: Request) -> bytes:
         """What the server gets."""
         return request.raw
@@ -146,7 +150,7 @@ class _Delay(Fault):
 
 
 class Hold(Fault):
-    """Replies that the server has given and the client has not got."""
+    """Replies that the server has given and the client has not got; or requests that it has not got yet."""
 
     def __init__(self, matching: Matching, after: int, times: int | None) -> None:
         super().__init__(matching, after, times)
@@ -154,18 +158,31 @@ class Hold(Fault):
         self._released = asyncio.Event()
 
     async def reached(self, timeout: float = 10) -> None:  # noqa: ASYNC109
-        """Wait until the server has answered and the reply is held."""
+        """Wait until the server has answered and the reply is held, or the request."""
         async with asyncio.timeout(timeout):
             await self._reached.wait()
 
     def release(self) -> None:
-        """Let the held replies go, and all later ones."""
+        """Let what is held go, and all later ones."""
         self._released.set()
 
     async def on_reply(self, reply: bytes, connection: Connection) -> bytes:
         self.hits += 1
+        await self._wait()
+        return reply
+
+    async def _wait(self) -> None:
         self._reached.set()
         await self._released.wait()
+
+
+class _HoldRequest(Hold):
+    async def before_request(self, connection: Connection) -> None:
+        await wait_until(lambda: connection.is_answered)
+        self.hits += 1
+        await self._wait()
+
+    async def on_reply(self, reply: bytes, connection: Connection) -> bytes:
         return reply
 
 
@@ -226,6 +243,13 @@ class Proxy:
     def hold_reply(self, matching: Matching = None, *, after: int = 0, times: int | None = 1) -> Hold:
         """Keep a reply, and what follows it on the connection, until ``release()``."""
         return self._arm(Hold(matching, after, times))
+
+    def hold_request(self, matching: Matching = None, *, after: int = 0, times: int | None = 1) -> Hold:
+        """Keep a request, and what follows it on the connection, until ``release()``.
+
+        What came before it has been answered then: this cuts a pipeline in two.
+        """
+        return self._arm(_HoldRequest(matching, after, times))
 
     def answer(
         self, error: str, matching: Matching = None, *, after: int = 0, times: int | None = 1
@@ -347,6 +371,11 @@ class Connection:
         self._client_writer.write(data)
         await self._client_writer.drain()
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the server has answered all that it got."""
+        return not self._pending
+
     def cut(self) -> None:
         """Close the client's connection."""
         self._client_writer.transport.abort()
@@ -367,6 +396,7 @@ class Connection:
             faults = self._faults_of(request)
             raw = request.raw
             for fault in faults:
+                await fault.before_request(self)
                 raw = fault.on_request(request)
             self._pending.append((request, faults))
             writer.write(raw)
