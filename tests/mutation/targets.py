@@ -25,7 +25,10 @@ PYTHON = {
         f"append update delete rename moved flows stale_writes seen_elsewhere trim ttl bad_input {_RETRIED}"
     ),
     "reading": "history recent sessions flows wire bad_input foreign_entries torn_reads",
-    "scripts": f"append update delete rename moved flows trim ttl groups stale_writes {_RETRIED} races huge bad_input",
+    "scripts": (
+        "append update delete rename moved flows trim ttl groups stale_writes blocking_sockets"
+        f" {_RETRIED} races huge bad_input"
+    ),
     "scripting": f"append update rename delete flows bad_input wait_replicas {_RETRIED}",
     "reader": "history recent wire update rename moved foreign_entries torn_reads append",
     "pages": "pages body wire history",
