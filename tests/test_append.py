@@ -345,6 +345,16 @@ async def test_the_id_of_a_deleted_message_may_be_given_again_though_its_session
     assert await store.get(deleted.id) == again
 
 
+async def test_the_id_of_a_message_that_is_gone_may_be_given_again_though_the_maps_lead_elsewhere(
+    store: SessionStore, backend: Backend
+) -> None:
+    gone, _ = await say(store, session="gone"), await say(store)
+    await store.delete_session(FLOW, "gone")
+    await backend.raw(store).hset(keys_of(store).ids, b"n%d" % gone.entry.number, "chat")
+
+    assert (await say(store, "again", id=gone.id)).text == "again"
+
+
 async def test_an_explicit_id_may_come_back_when_its_session_is_deleted(store: SessionStore) -> None:
     identity = str(uuid4())
     await say(store, "other", "kept")

@@ -436,6 +436,7 @@ class TestOneTrip:
         self, near: SessionStore, far: SessionStore, proxy: Proxy, change: Any, read: str, command: str
     ) -> None:
         messages = [await say(near, f"{number}", timestamp=at(number)) for number in range(6)]
+        await near.update(messages[EDITED].id, MessageUpdate(text="edited"))  # the only one
         before = _texts(await READS[read](near, messages))
 
         found = await interrupted(
