@@ -105,8 +105,7 @@ def splice_page(
 ) -> list[bytes] | None:
     """``body.splice`` for stream entries as Redis sends them, all of them plain; in reverse order.
 
-    None when any is not: late, adopted, foreign, corrupt, of an older format, before 2001, or months away
-    from another.
+    None when any is not: late, adopted, foreign, corrupt, of an older format, or before 2001.
     """
     if not page:
         return []
@@ -120,8 +119,6 @@ def splice_page(
     try:
         seconds, micros, seqs = _cut([entry[0] for entry in reversed(page)])
         times = list(map(int, cast("Iterable[bytes]", map(add_bytes, seconds, micros))))
-        if times[0] >> 44 != times[-1] >> 44:
-            return None
         # 15 hexadecimal digits of each: in an id, the version stands before the last three.
         digits = iter(struct.unpack("x8s4s3s" * len(times), hexlify(struct.pack(f">{len(times)}Q", *times))))
         places = zip(digits, digits, digits, seconds, micros, seqs, strict=True)

@@ -42,6 +42,20 @@ async def test_a_skipped_entry_is_logged_with_its_key_and_id_and_without_its_con
     assert SECRET.decode() not in caplog.text
 
 
+async def test_a_corrupt_message_is_not_among_the_wanted_ones(
+    store: SessionStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = await say(store, "good", timestamp=at(1))
+    await spoil(store, (f"9000000000000000-{good.entry.number}", {b"b": SECRET}))
+    with caplog.at_level(logging.WARNING):
+        assert await texts(store, sender="User") == ["good"]
+
+    assert (
+        f"key={keys_of(store).log('chat').decode()} entry=9000000000000000-{good.entry.number}" in caplog.text
+    )
+    assert store.counters.corrupt_entries == 1
+
+
 async def test_the_monitor_counts_skipped_entries(store: SessionStore) -> None:
     await say(store, "good", timestamp=at(1))
     await spoil(store, ("9000000000000000-7", {b"b": SECRET}), ("9000000000000000-8", {b"x": b"y"}))

@@ -28,16 +28,31 @@ def test_splicing_a_page_is_the_same_as_splicing_its_messages(page: list[NewMess
 @pytest.mark.parametrize(
     "raw",
     [
-        [b"1714979289000001-5", [b"b", b""]],
+        [b"%d-5" % US, PLAIN[1]],
         [b"%d-%d" % (US, NUMBER), [b"b", b"{}"]],
-        [b"%d-%d" % (US, NUMBER), [b"x", b"{}\n"]],
-        [b"%d-%d" % (US, NUMBER), [b"t", b"5", b"b", b"{}"]],
-        [b"5-%d" % NUMBER, [b"b", b"{}"]],
+        [b"%d-%d" % (US, NUMBER), [b"x", PLAIN[1][1]]],
+        [b"%d-%d" % (US, NUMBER), [b"t", b"5", *PLAIN[1]]],
+        [b"5-%d" % NUMBER, PLAIN[1]],
+        [b"%d0-%d" % (US, NUMBER), PLAIN[1]],
+        [b"%d-%d" % (US, NUMBER), [b"b", b"4" + PLAIN[1][1][1:]]],
     ],
-    ids=["foreign", "corrupt", "no body", "late", "before 2001"],
+    ids=["foreign", "corrupt", "no body", "late", "before 2001", "after 2286", "newer"],
 )
 def test_a_page_with_anything_unusual_is_not_spliced_at_once(raw: list[Any]) -> None:
     assert splice_page(FLOW, "chat", [PLAIN, raw], (NUMBER,)) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 511), st.integers(0, 2**51)), min_size=1, max_size=4))
+def test_a_page_of_entries_of_any_length_and_time_is_spliced_as_each_of_them(
+    places: list[tuple[int, int]],
+) -> None:
+    body = PLAIN[1][1]
+    entries = [entry(body, US + later, (count << 44) + NUMBER) for count, later in places]
+    page = [[raw_id, [b"b", body]] for raw_id, *_ in entries]
+
+    assert splice_page(FLOW, "chat", page, (NUMBER,)) in (None, splice(FLOW, "chat", entries[::-1]))
+    if len(entries) <= 2:  # more that differ may add up to what would be the length of equal ones
+        assert splice_page(FLOW, "chat", page, (NUMBER,)) is not None
 
 
 @given(st.lists(messages, max_size=3))

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from redis_sessions import MessageUpdate
-from tests.support.talk import FLOW, at, say
+from tests.support.talk import FLOW, at, keys_of, say
 
 if TYPE_CHECKING:
     from redis_sessions import Message, SessionStore
+    from tests.conftest import Backend
 
 
 async def fill(store: SessionStore, sessions: int, times: list[int]) -> list[Message]:
@@ -66,6 +67,46 @@ async def test_changed_messages_are_shown_as_they_are_now(store: SessionStore) -
     changed = await store.update(message.id, MessageUpdate(text="new"))
 
     assert (await store.recent(FLOW))[1] == changed
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"sender": "Machine"}, ["3", "1"]),
+        ({"include_errors": False}, ["2", "0"]),
+        ({"sender": "Machine", "include_errors": False}, []),
+        ({"sender": "User", "include_errors": False}, ["2", "0"]),
+        ({"user_id": "ann", "sender": "Machine"}, ["1"]),
+    ],
+)
+async def test_only_messages_that_are_wanted_are_found(
+    store: SessionStore, wanted: dict[str, Any], expected: list[str]
+) -> None:
+    for number, user in enumerate(("ann", "ann", "bob", "bob")):
+        odd = bool(number % 2)
+        sender = "Machine" if odd else "User"
+        await say(
+            store, f"{number}", f"s{number}", sender=sender, error=odd, user_id=user, timestamp=at(number)
+        )
+
+    assert [message.text for message in await store.recent(FLOW, **wanted)] == expected
+
+
+async def test_corrupt_messages_count_for_nothing(store: SessionStore, backend: Backend) -> None:
+    stored = [await say(store, str(number), timestamp=at(number)) for number in range(5)]
+    corrupt = f"9000000000000000-{stored[0].entry.number}"
+    await backend.raw(store).xadd(keys_of(store).log("chat"), {b"b": b"by hand"}, id=corrupt)
+
+    assert [message.text for message in await store.recent(FLOW, limit=2, offset=1)] == ["3", "2"]
+
+
+async def test_messages_of_one_time_in_many_sessions_have_one_order(store: SessionStore) -> None:
+    for number in range(12):
+        await say(store, session=str(number), timestamp=at(1))
+    whole = await store.recent(FLOW)
+
+    for limit in range(1, 12):
+        assert await store.recent(FLOW, limit=limit) == whole[:limit]
 
 
 async def test_messages_of_other_flows_are_not_among_them(store: SessionStore) -> None:

@@ -65,6 +65,20 @@ async def test_sessions_come_in_pages(
     assert await store.sessions(FLOW, limit=limit, offset=offset) == expected
 
 
+@pytest.mark.backends("memory", "valkey")
+async def test_pages_of_more_sessions_than_one_command_lists_are_exact(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redis_sessions.history._NAMES", 3)
+    for number in range(8):
+        await say(store, session=str(number), timestamp=at(number))
+    expected = [str(number) for number in reversed(range(8))]
+
+    for offset in range(9):
+        for limit in range(1, 10):
+            assert await store.sessions(FLOW, limit=limit, offset=offset) == expected[offset : offset + limit]
+
+
 async def test_sessions_are_of_their_flow_alone(store: SessionStore) -> None:
     await say(store, session="a", flow="one")
     await say(store, session="b", flow="two")

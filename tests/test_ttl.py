@@ -58,6 +58,22 @@ async def test_edits_live_a_minute_longer_than_their_session_and_adopted_ids_a_w
 
 
 @with_ttl
+@pytest.mark.backends("memory", "valkey")
+@pytest.mark.parametrize("gone", ["9", "90", "8", "0", "54", "987654", "9876543210", ""])
+@pytest.mark.parametrize(("limit", "offset"), [(2, 5), (3, 4), (8, 0), (1, 6)])
+async def test_pages_of_sessions_count_those_only_that_have_not_expired(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, gone: str, limit: int, offset: int
+) -> None:
+    monkeypatch.setattr("redis_sessions.history._NAMES", 3)
+    for number in range(10):
+        await say(store, session=str(number))
+    await expire(store, *gone)
+
+    left = [name for name in "9876543210" if name not in gone]
+    assert await store.sessions(FLOW, limit=limit, offset=offset) == left[offset : offset + limit]
+
+
+@with_ttl
 @pytest.mark.parametrize("verb", ["append", "update", "delete", "rename", "move here", "move away", "merge"])
 async def test_a_session_lives_on_from_its_last_write(
     store: SessionStore, backend: Backend, verb: str

@@ -32,7 +32,7 @@ PYTHON = {
     "scripting": f"append update rename delete flows bad_input wait_replicas {_RETRIED}",
     "reader": "history recent wire update rename moved foreign_entries torn_reads append",
     "pages": "pages body wire history",
-    "history": "history recent wire update rename moved foreign_entries torn_reads",
+    "history": "history recent sessions ttl wire update rename moved foreign_entries torn_reads",
     "ids": "ids keys append history moved",
     "monitor/access": (
         "monitor/access monitor/export cli/key page/endpoints monitor/live monitor/sessions monitor/golden"
