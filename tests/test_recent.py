@@ -42,6 +42,17 @@ async def test_the_newest_messages_of_many_sessions_are_exact(store: SessionStor
     assert len({message.id for message in recent}) == min(limit, 50)
 
 
+@pytest.mark.backends("memory", "valkey")
+async def test_the_newest_messages_of_more_sessions_than_one_command_lists_are_exact(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redis_sessions.history._NAMES", 3)
+    expected = await fill(store, 12, [n * 37 % 50 for n in range(50)])
+
+    for limit in (1, 5, 20, 50):
+        assert await store.recent(FLOW, limit=limit) == expected[:limit]
+
+
 async def test_pages_of_the_newest_messages_neither_repeat_nor_skip(store: SessionStore) -> None:
     await fill(store, 9, [n // 2 for n in range(40)])
 
