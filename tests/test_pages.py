@@ -16,6 +16,8 @@ from tests.support.talk import FLOW
 
 PLAIN = [b"%d-%d" % (US, NUMBER), [b"b", encode(NewMessage(text="a", sender="b", sender_name="c"))]]
 
+ATTACHED = encode(NewMessage(text="a", sender="b", sender_name="c", files=["x"]))
+
 
 @given(st.lists(messages, min_size=1, max_size=3))
 def test_splicing_a_page_is_the_same_as_splicing_its_messages(page: list[NewMessage]) -> None:
@@ -72,12 +74,23 @@ def test_a_page_of_messages_is_what_its_entries_are(page: list[NewMessage]) -> N
         [b"%d-%d" % (US, NUMBER), [b"b", b"{}"]],
         [b"%d-%d" % (US, NUMBER), [b"b", b'3:\n"a"\x01"b"\nnone\n\n']],
         [b"%d-%d" % (US, NUMBER), [b"b", b'3:\n"a"\x01"b"\n"text"\n"nothing",\n']],
+        [b"%d-%d" % (US, NUMBER), [b"b", ATTACHED.replace(rb'"[\"x\"]"', b'"nothing"')]],
         [b"%d-%d" % (US, NUMBER), [b"x", PLAIN[1][1]]],
         [b"%d-%d" % (US, NUMBER), [b"t", b"5", *PLAIN[1]]],
         [b"%d0-%d" % (US, NUMBER), PLAIN[1]],
         [b"%d-%d" % (US, NUMBER), [b"b", b"4:\n1\n2\n3\n4"]],
     ],
-    ids=["foreign", "older", "corrupt text", "corrupt files", "no body", "late", "after 2286", "newer"],
+    ids=[
+        "foreign",
+        "older",
+        "corrupt text",
+        "corrupt middle",
+        "corrupt files",
+        "no body",
+        "late",
+        "after 2286",
+        "newer",
+    ],
 )
 def test_a_page_with_anything_unusual_is_not_decoded_at_once(raw: list[Any]) -> None:
     assert decode_page(FLOW, "chat", [PLAIN, raw], (NUMBER,)) is None
