@@ -86,6 +86,9 @@ WRITES: dict[str, Verb] = {
     "delete messages": lambda store, world: store.delete_messages(
         [world.messages["a0"], world.messages["a1"]], flow_id=FLOW
     ),
+    "delete a plain message": lambda store, world: store.delete_messages(
+        [world.messages["a0"]], flow_id=FLOW
+    ),
     "delete the last messages": lambda store, world: store.delete_messages(
         [world.messages[name] for name in ("a0", "a1", "a2")], flow_id=FLOW
     ),
@@ -452,6 +455,7 @@ TOUCHED: dict[str, set[str]] = {
     "move": {"log a", "edits a", "log b", "edits b", "aliases", "adopted a", "adopted b", *FLOW_KEYS},
     "move to a new session": {"log a", "edits a", "log c", "edits c", "aliases", "adopted a", *FLOW_KEYS},
     "delete messages": {"log a", "edits a", "aliases", "adopted a", *FLOW_KEYS},
+    "delete a plain message": {"log a", "edits a", *FLOW_KEYS},
     "delete the last messages": {"log a", "edits a", "aliases", "adopted a", *FLOW_KEYS},
     "delete a session": {"log a", "edits a", "aliases", "adopted a", *FLOW_KEYS},
     "rename": {"log a", "edits a", "log c", "edits c", *FLOW_KEYS},
@@ -636,6 +640,7 @@ async def view(store: SessionStore) -> dict[str, Any]:
 
 DONE_WITHOUT_MEMORY = {
     "delete messages",
+    "delete a plain message",
     "delete the last messages",
     "delete a session",
     "rename",

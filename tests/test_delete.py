@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from redis_sessions import MessageUpdate, NewMessage, Transaction, VertexBuild
+from redis_sessions import MessageUpdate, NewMessage, Transaction, VertexBuild, WrongTypeError
 from tests.support.talk import FLOW, all_keys, at, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
@@ -111,6 +111,41 @@ async def test_a_session_whose_newest_message_is_deleted_is_listed_by_the_one_be
     await store.delete_messages([newest.id])
 
     assert await store.sessions(FLOW) == ["b", "a"]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_where_the_newest_message_stands_among_those_deleted_does_not_matter(
+    store: SessionStore, backend: Backend, place: int
+) -> None:
+    kept = await say(store, timestamp=at(1))
+    older = [await say(store, timestamp=at(moment)) for moment in (2, 3)]
+    newest = await say(store, timestamp=at(4))
+    older.insert(place, newest)
+    await store.delete_messages([message.id for message in older])
+
+    assert await backend.raw(store).zscore(keys_of(store).sessions, "chat") == kept.entry.us
+
+
+async def test_a_session_whose_older_messages_are_deleted_keeps_its_place(store: SessionStore) -> None:
+    older = [await say(store, session="a", timestamp=at(moment)) for moment in (1, 2)]
+    await say(store, session="a", timestamp=at(4), id=uuid4())
+    await say(store, session="b", timestamp=at(3))
+    await store.delete_messages([message.id for message in older])
+
+    assert await store.sessions(FLOW) == ["a", "b"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_a_session_of_plain_messages_is_not_deleted_in_part_where_its_adopted_ids_hold_something_else(
+    store: SessionStore, backend: Backend, count: int
+) -> None:
+    await say(store, "kept", "other")
+    messages = [await say(store) for _ in range(count)]
+    await backend.raw(store).set(keys_of(store).adopted(messages[0].entry.number), "something else")
+
+    async with nothing_changes(store):
+        with pytest.raises(WrongTypeError):
+            await store.delete_messages([message.id for message in messages])
 
 
 async def test_a_session_is_deleted_with_everything_in_it(store: SessionStore) -> None:
