@@ -167,6 +167,26 @@ async def test_another_owner_is_refused(store: SessionStore) -> None:
     assert await texts(store, SESSIONS[0]) == ["first", "hers"]
 
 
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(hours=1)])
+async def test_the_owner_of_a_flow_and_a_clock_that_is_fast_cost_no_second_call(
+    store: SessionStore, ahead: timedelta
+) -> None:
+    await begin(store, owner="ann")
+    before = store.counters.calls
+    await say(store, "hers", SESSIONS[0], owner="ann", timestamp=datetime.now(UTC) + ahead)
+
+    assert store.counters.calls - before == 1
+
+
+async def test_a_feed_that_has_expired_begins_anew(store: SessionStore, backend: Backend) -> None:
+    await begin(store)
+    await backend.raw(store).delete(keys_of(store).feed)
+    message = await say(store, "new", SESSIONS[0])
+
+    [event] = await events_of(store, 1)  # and no gap: it has its first event
+    assert event.message_id == message.id
+
+
 async def test_messages_of_one_microsecond_are_all_stored(store: SessionStore) -> None:
     await begin(store)
     moment = datetime.now(UTC)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from redis_sessions import MessageUpdate
+from redis_sessions import MessageUpdate, NewMessage
 from redis_sessions.entries import Record
 from tests.support.talk import FLOW, at, keys_of, say
 
@@ -46,6 +46,15 @@ async def test_the_lateness_is_that_of_the_latest_message(store: SessionStore, r
     assert lateness == [0, 0, 3 * SECOND, 3 * SECOND]
 
 
+async def test_a_message_is_late_from_the_first_microsecond_on(
+    store: SessionStore, record_of: RecordOf
+) -> None:
+    await say(store, timestamp=at(1.000001))
+    await say(store, timestamp=at(1))
+
+    assert (await record_of()).lateness == 1
+
+
 async def test_a_change_leaves_the_record(store: SessionStore, record_of: RecordOf) -> None:
     message = await say(store)
     before = await record_of()
@@ -74,6 +83,16 @@ async def test_a_write_that_trims_is_one_generation(store: SessionStore, record_
         generations.append((record.generation, record.lateness))
 
     assert generations == [(0, 0), (0, 0), (1, 3 * SECOND), (2, 3 * SECOND)]
+
+
+@pytest.mark.store_options(max_messages=2)
+async def test_a_first_batch_that_is_too_long_is_one_generation(
+    store: SessionStore, record_of: RecordOf
+) -> None:
+    batch = [NewMessage(text=text, sender="U", sender_name="A", session_id="chat") for text in "abc"]
+    stored = await store.append_many(FLOW, batch)
+
+    assert await record_of() == Record((stored[0].entry.number,), 0, 1)
 
 
 async def test_a_rename_is_one_generation(store: SessionStore, record_of: RecordOf) -> None:
