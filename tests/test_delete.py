@@ -6,10 +6,12 @@ from uuid import uuid4
 import pytest
 
 from redis_sessions import MessageUpdate, NewMessage, Transaction, VertexBuild, WrongTypeError
+from redis_sessions.ids import address_of, to_raw
+from redis_sessions.scripting import StaleError
 from tests.support.talk import FLOW, all_keys, at, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
-    from redis_sessions import SessionStore
+    from redis_sessions import Message, SessionStore
     from tests.conftest import Backend
 
 
@@ -74,7 +76,7 @@ async def test_of_a_deleted_adopted_message_no_id_is_left_while_its_session_goes
     assert not [key for key in await all_keys(store) if b":adopted:" in key]
 
 
-async def test_adopted_and_edited_messages_are_deleted(store: SessionStore) -> None:
+async def test_adopted_and_edited_messages_are_deleted(store: SessionStore, backend: Backend) -> None:
     message = await say(store, id=uuid4())
     await store.update(message.id, MessageUpdate(text="new"))
     await say(store, "kept")
@@ -82,6 +84,7 @@ async def test_adopted_and_edited_messages_are_deleted(store: SessionStore) -> N
     assert await store.delete_messages([message.id]) == [message.id]
     assert await texts(store) == ["kept"]
     assert await store.get(message.id) is None
+    assert not await backend.raw(store).exists(keys_of(store).edits("chat"))
 
 
 async def test_more_messages_than_one_script_takes_are_deleted(store: SessionStore) -> None:
@@ -148,6 +151,55 @@ async def test_a_session_of_plain_messages_is_not_deleted_in_part_where_its_adop
             await store.delete_messages([message.id for message in messages])
 
 
+async def delete_directly(store: SessionStore, *messages: Message) -> None:
+    """By the script, without the look at the messages before it, which would notice much in its stead."""
+    parts = store._parts
+    entries = [
+        (message.entry, None if message.entry == address_of(message.id) else to_raw(message.id))
+        for message in messages
+    ]
+    await parts.scripts.delete_messages(keys_of(store), "chat", entries, attempt=parts.calls.begin())
+
+
+@pytest.mark.parametrize("kind", ["log", "edits", "sessions", "aliases", "adopted", "feed"])
+@pytest.mark.parametrize("left", ["some", "none"])
+async def test_where_a_key_that_it_needs_holds_something_else_a_deletion_changes_nothing(
+    store: SessionStore, backend: Backend, kind: str, left: str
+) -> None:
+    await say(store, "kept", "other")
+    messages = [await say(store, id=uuid4()), await say(store)]
+    if left == "some":
+        await say(store, "kept")
+    keys, number = keys_of(store), messages[0].entry.number
+    of_session = {"log": keys.log("chat"), "edits": keys.edits("chat"), "adopted": keys.adopted(number)}
+    key = of_session.get(kind) or getattr(keys, kind)
+    await backend.raw(store).delete(key)
+    await backend.raw(store).set(key, "something else")
+
+    async with nothing_changes(store):
+        with pytest.raises(WrongTypeError):
+            await delete_directly(store, *messages)
+
+
+@pytest.mark.parametrize("named", [None, "other"])
+@pytest.mark.parametrize("place", [0, 1])
+async def test_where_one_of_the_numbers_names_another_session_or_none_nothing_is_deleted(
+    store: SessionStore, backend: Backend, place: int, named: str | None
+) -> None:
+    messages = [await say(store, session="one"), await say(store, session="chat")]
+    await say(store, "kept", "chat")
+    await store.rename_session(FLOW, "one", "chat")
+    field, ids = f"n{messages[place].entry.number}", keys_of(store).ids
+    if named is None:
+        await backend.raw(store).hdel(ids, field)
+    else:
+        await backend.raw(store).hset(ids, field, named)
+
+    async with nothing_changes(store):
+        with pytest.raises(StaleError, match="MOVED"):
+            await delete_directly(store, *messages)
+
+
 async def test_a_session_is_deleted_with_everything_in_it(store: SessionStore) -> None:
     messages = [await say(store), await say(store, id=uuid4()), await say(store)]
     await store.update(messages[0].id, MessageUpdate(text="new"))
@@ -183,29 +235,20 @@ async def test_a_session_is_deleted_in_its_flow_only(store: SessionStore) -> Non
     assert await texts(store, flow="two") == ["hello"]
 
 
-@pytest.mark.store_options(feed_max_events=100)
-async def test_deleting_sessions_keeps_the_feed_as_short_as_it_may_be(
-    store: SessionStore, backend: Backend
-) -> None:
-    names = [f"session {number}" for number in range(300)]
-    batch = [NewMessage(text="x", sender="U", sender_name="A", session_id=name) for name in names]
-    await store.append_many(FLOW, batch)
-    for name in names[1:]:
-        await store.delete_session(FLOW, name)
-
-    assert await backend.raw(store).xlen(keys_of(store).feed) <= 200  # servers drop whole nodes
-
-
+@pytest.mark.parametrize("verb", ["delete the session", "delete its messages"])
 @pytest.mark.parametrize("left", ["a build", "a transaction"])
 async def test_a_flow_that_has_something_else_stays_its_owners_when_its_last_session_is_deleted(
-    store: SessionStore, left: str
+    store: SessionStore, left: str, verb: str
 ) -> None:
-    await say(store, owner="ann")
+    message = await say(store, owner="ann")
     if left == "a build":
         await store.put_build(VertexBuild(flow_id=FLOW, id="v", valid=True))
     else:
         await store.add_transaction(Transaction(flow_id=FLOW, vertex_id="v", status="success"))
-    await store.delete_session(FLOW, "chat")
+    if verb == "delete the session":
+        await store.delete_session(FLOW, "chat")
+    else:
+        await store.delete_messages([message.id])
 
     assert await store.flows(owner="ann") == [FLOW]
 

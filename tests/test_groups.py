@@ -187,6 +187,15 @@ async def test_a_feed_that_has_expired_begins_anew(store: SessionStore, backend:
     assert event.message_id == message.id
 
 
+async def test_a_feed_lives_on_from_the_next_message(store: SessionStore, backend: Backend) -> None:
+    await begin(store)
+    raw: Any = backend.raw(store)
+    await raw.pexpire(keys_of(store).feed, 90_000)
+    await say(store, "new", SESSIONS[0])
+
+    assert await raw.pttl(keys_of(store).feed) > 86_000_000
+
+
 async def test_messages_of_one_microsecond_are_all_stored(store: SessionStore) -> None:
     await begin(store)
     moment = datetime.now(UTC)

@@ -11,7 +11,9 @@ from tests.support import wait_until
 from tests.support.talk import FLOW, dump, events_of, keys_of, say, take
 
 if TYPE_CHECKING:
-    from redis_sessions import SessionStore
+    from collections.abc import Awaitable, Callable
+
+    from redis_sessions import Message, SessionStore
     from tests.conftest import Backend
 
 
@@ -218,6 +220,35 @@ async def test_a_feed_keeps_about_as_many_events_as_it_is_to(store: SessionStore
 
     # Trimming is by whole nodes of 100 entries.
     assert await backend.raw(store).xlen(keys_of(store).feed) <= 200
+
+
+WRITES: dict[str, Callable[[SessionStore, Message], Awaitable[object]]] = {
+    "append": lambda store, _: say(store, session="new"),
+    "append where something is trimmed": lambda store, _: say(store),
+    "update": lambda store, message: store.update(message.id, MessageUpdate(text="new")),
+    "move": lambda store, message: store.update(message.id, MessageUpdate(session_id="new")),
+    "rename": lambda store, _: store.rename_session(FLOW, "chat", "new"),
+    "delete messages": lambda store, message: store.delete_messages([message.id]),
+    "delete a session": lambda store, _: store.delete_session(FLOW, "chat"),
+}
+
+
+@pytest.mark.store_options(feed_max_events=100, max_messages=2)
+@pytest.mark.parametrize("verb", WRITES)
+async def test_each_write_keeps_the_feed_from_growing_and_from_expiring(
+    store: SessionStore, backend: Backend, verb: str
+) -> None:
+    _, message = await say(store), await say(store)
+    raw, feed = backend.raw(store), keys_of(store).feed
+    pipeline = raw.pipeline(transaction=False)
+    for _ in range(400):
+        pipeline.xadd(feed, {"x": "y"})
+    await pipeline.execute()
+    await raw.pexpire(feed, 90_000)
+    await WRITES[verb](store, message)
+
+    assert await raw.xlen(feed) <= 200  # servers drop whole nodes of 100 entries
+    assert await raw.pttl(feed) > 86_000_000
 
 
 async def test_a_feed_expires_after_a_day_without_writes(store: SessionStore, backend: Backend) -> None:

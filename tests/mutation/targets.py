@@ -54,7 +54,7 @@ LUA = {
     "convert_session": "formats",
     "delete_builds": f"jobs monitor/runs {_RETRIED}",
     "delete_job_builds": f"jobs monitor/runs {_RETRIED}",
-    "delete_messages": f"records delete moved ttl watch update rename flows {_RETRIED} races bad_input",
+    "delete_messages": f"records delete latest moved ttl watch update rename flows {_RETRIED} races bad_input",
     "delete_session": f"delete ttl watch moved rename flows {_RETRIED} races bad_input",
     "delete_transactions": f"monitor/runs flows jobs {_RETRIED}",
     "drop_adopted": "delete huge",
