@@ -73,7 +73,7 @@ LUA = {
     "restore_session": "doctor/mending transfer/round_trip",
     "set_aside": "formats doctor/mending",
     "set_owner": f"flows bad_input {_RETRIED}",
-    "update": f"update ttl watch moved rename delete {_RETRIED} races bad_input",
+    "update": f"update latest ttl watch moved rename delete {_RETRIED} races bad_input",
     "shared/builds": "jobs monitor/runs",
     "shared/chunks": "delete trim flows huge",
     "shared/drop": "delete rename flows moved ttl huge",
