@@ -5,8 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from redis_sessions import MessageUpdate, OwnerMismatchError
+from redis_sessions import MessageUpdate, OwnerMismatchError, Transaction, VertexBuild
 from redis_sessions.keys import Keys
+from redis_sessions.scripting import StaleError
 from tests.support.talk import FLOW, dump, keys_of, nothing_changes, say, texts
 
 if TYPE_CHECKING:
@@ -139,6 +140,24 @@ async def test_a_deleted_flow_leaves_nothing(store: SessionStore) -> None:
     assert await store.delete_flow(FLOW) == 3
     assert await dump(store) == {}
     assert (await store.flows(), await store.flows(owner="ann")) == ([], [])
+
+
+async def test_whatever_is_left_of_a_flow_goes_with_it(store: SessionStore, backend: Backend) -> None:
+    for job in ("one", "two"):
+        await store.put_build(VertexBuild(flow_id=FLOW, id="v", valid=True, job_id=job), owner="ann")
+    await store.add_transaction(Transaction(flow_id=FLOW, vertex_id="v", status="success"))
+    await backend.raw(store).hset(keys_of(store).aliases, uuid4().bytes, "1-1")
+
+    assert await store.delete_flow(FLOW) == 0
+    assert await dump(store) == {}
+
+
+async def test_a_flow_that_has_a_session_is_not_dropped(store: SessionStore) -> None:
+    await say(store, owner="ann")
+    parts = store._parts
+    async with nothing_changes(store):
+        with pytest.raises(StaleError, match="BUSY"):
+            await parts.scripts.drop_flow(keys_of(store), attempt=parts.calls.begin())
 
 
 async def test_deleting_a_flow_leaves_the_others(store: SessionStore) -> None:

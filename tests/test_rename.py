@@ -230,8 +230,36 @@ async def test_a_merge_over_the_limit_is_refused(store: SessionStore) -> None:
         for _ in range(2):
             await say(store, session=session)
     async with nothing_changes(store):
-        with pytest.raises(MergeTooLargeError, match="max_merge"):
+        with pytest.raises(MergeTooLargeError, match=r"touch 6 messages \(max_merge is 4\)"):
             await store.rename_session(FLOW, "old", "new")
+
+
+async def test_a_merge_of_short_sessions_is_one_call(store: SessionStore) -> None:
+    for session in ("old", "new"):
+        message = await say(store, session=session)
+        await store.update(message.id, MessageUpdate(text="changed"))
+    before = store.counters.calls
+    await store.rename_session(FLOW, "old", "new")
+
+    assert store.counters.calls - before == 1
+
+
+@pytest.mark.parametrize("changed", [2, 3])
+async def test_a_merge_is_done_up_to_the_limit_of_changed_messages_in_both(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, changed: int
+) -> None:
+    monkeypatch.setattr("redis_sessions.scripts.MAX_MERGED_EDITS", 2)
+    for session, count in (("old", changed), ("new", 4)):
+        for _ in range(count):
+            message = await say(store, session=session)
+            await store.update(message.id, MessageUpdate(text="changed"))
+
+    if changed == 2:
+        assert (await store.rename_session(FLOW, "old", "new")).messages == 6
+    else:
+        async with nothing_changes(store):
+            with pytest.raises(MergeTooLargeError, match="over 2 changed ones"):
+                await store.rename_session(FLOW, "old", "new")
 
 
 @pytest.mark.store_options(max_merge=4)
