@@ -133,6 +133,18 @@ async def test_renaming_is_one_call_whatever_the_length(store: SessionStore) -> 
     assert store.counters.calls - before == 1
 
 
+async def test_under_the_old_name_nothing_is_left_and_under_the_new_one_nothing_of_before(
+    store: SessionStore, backend: Backend
+) -> None:
+    number = (await say(store)).entry.number
+    raw, keys = backend.raw(store), keys_of(store)
+    await raw.hset(keys.edits("talk"), "1-1", "of a session that expired")
+    await store.rename_session(FLOW, "chat", "talk")
+
+    assert sorted(await raw.hkeys(keys.ids)) == [b"n%d" % number, b"stalk"]
+    assert not set(await all_keys(store)) & {keys.log("chat"), keys.edits("chat"), keys.edits("talk")}
+
+
 # --- merging ----------------------------------------------------------------------------------------
 
 
@@ -309,7 +321,7 @@ async def test_a_merge_of_too_long_changed_messages_is_refused(
         for message in await store.history(FLOW, session):
             await store.update(message.id, MessageUpdate(text="y" * 1_000), flow_id=FLOW)
 
-    with pytest.raises(MergeTooLargeError, match="1,500 bytes"):
+    with pytest.raises(MergeTooLargeError, match=r"touch 4 messages .* 1,500 bytes"):
         await store.rename_session(FLOW, "two", "three")
     assert sorted(await store.sessions(FLOW)) == ["three", "two"]
     assert keys_of(store).merge not in await all_keys(store)
