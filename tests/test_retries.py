@@ -706,6 +706,16 @@ async def test_an_update_that_is_retried_against_a_deleted_message_does_not_revi
     assert await near.get(message.id) is None
 
 
+async def test_an_update_that_is_retried_does_not_undo_what_others_changed_since(
+    near: SessionStore, far: SessionStore, proxy: Proxy
+) -> None:
+    message = await say(near)
+    async with reply_lost(proxy, "update", far.update(message.id, MessageUpdate(text="mine"))):
+        await near.update(message.id, MessageUpdate(text="theirs"))
+
+    assert await texts(near) == ["theirs"]
+
+
 async def test_watchers_see_a_retried_write_once(near: SessionStore, far: SessionStore, proxy: Proxy) -> None:
     async with reply_lost(proxy, "append", say(far, "once"), after=1):
         pass

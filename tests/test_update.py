@@ -236,6 +236,16 @@ async def test_a_moved_message_leaves_nothing_behind(store: SessionStore, backen
     assert len([key for key in found if b":adopted:" in key]) == 1
 
 
+async def test_the_changed_content_of_a_moved_message_does_not_stay_where_it_was(
+    store: SessionStore, backend: Backend
+) -> None:
+    message, _ = await say(store), await say(store)
+    await store.update(message.id, MessageUpdate(text="edited"))
+    await store.update(message.id, MessageUpdate(session_id="other"))
+
+    assert not await backend.raw(store).exists(keys_of(store).edits("chat"))
+
+
 async def test_a_message_does_not_move_to_a_session_without_a_name(store: SessionStore) -> None:
     message = await say(store)
     async with nothing_changes(store):

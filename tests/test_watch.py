@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -233,22 +233,31 @@ WRITES: dict[str, Callable[[SessionStore, Message], Awaitable[object]]] = {
 }
 
 
+async def fill_feed(raw: Any, feed: bytes) -> None:
+    """More events than it is to have, and not long to live."""
+    pipeline = raw.pipeline(transaction=False)
+    for _ in range(400):
+        pipeline.xadd(feed, {"x": "y"})
+    await pipeline.execute()
+    await raw.pexpire(feed, 90_000)
+
+
+async def check_feed(raw: Any, feed: bytes) -> None:
+    """A write has left no more than 100 events, and a day."""
+    assert await raw.xlen(feed) <= 200  # servers drop whole nodes of 100 entries
+    assert await raw.pttl(feed) > 86_000_000
+
+
 @pytest.mark.store_options(feed_max_events=100, max_messages=2)
 @pytest.mark.parametrize("verb", WRITES)
 async def test_each_write_keeps_the_feed_from_growing_and_from_expiring(
     store: SessionStore, backend: Backend, verb: str
 ) -> None:
     _, message = await say(store), await say(store)
-    raw, feed = backend.raw(store), keys_of(store).feed
-    pipeline = raw.pipeline(transaction=False)
-    for _ in range(400):
-        pipeline.xadd(feed, {"x": "y"})
-    await pipeline.execute()
-    await raw.pexpire(feed, 90_000)
+    await fill_feed(backend.raw(store), keys_of(store).feed)
     await WRITES[verb](store, message)
 
-    assert await raw.xlen(feed) <= 200  # servers drop whole nodes of 100 entries
-    assert await raw.pttl(feed) > 86_000_000
+    await check_feed(backend.raw(store), keys_of(store).feed)
 
 
 async def test_a_feed_expires_after_a_day_without_writes(store: SessionStore, backend: Backend) -> None:
