@@ -68,7 +68,7 @@ LUA = {
     "mend_edits": "doctor/mending",
     "mend_numbers": "doctor/mending",
     "mend_session": "doctor/mending",
-    "move_message": f"scripts records update moved watch ttl append delete rename trim {_RETRIED} races bad_input",
+    "move_message": f"scripts records update moved watch ttl append delete trim {_RETRIED} races bad_input",
     "put_build": f"jobs monitor/runs {_RETRIED}",
     "rename_session": f"records rename ttl watch moved stale_writes {_RETRIED} races bad_input huge",
     "restore_alias": "doctor/mending",
