@@ -80,7 +80,7 @@ LUA = {
     "shared/chunks": "delete trim flows huge",
     "shared/drop": "delete rename flows moved ttl huge",
     "shared/entries": "records append moved watch rename delete trim",
-    "shared/feed": f"append watch {_RETRIED}",
+    "shared/feed": f"attempts append watch {_RETRIED}",
     "shared/life": "ttl trim rename moved",
     "shared/merge": "rename ttl races moved huge",
     "shared/record": "records append rename delete trim formats",
