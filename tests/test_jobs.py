@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from redis_sessions import InvalidInputError, Transaction, VertexBuild
+from redis_sessions import InvalidInputError, InvalidTimestampError, Transaction, VertexBuild
+from tests.support.talk import keys_of
 
 if TYPE_CHECKING:
     from redis_sessions import SessionStore
-    from tests.conftest import Backend
+    from tests.conftest import Backend, MakeStore
 
 FLOW = "a-flow"
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
@@ -90,6 +93,87 @@ async def test_a_flow_keeps_no_more_builds_than_it_may_and_each_vertex_its_lates
     for number in range(6):
         await store.put_build(build(f"v{number}", 100 + number, "last"), max_builds=5)
     assert [one.id for one in await store.builds(FLOW)] == [f"v{number}" for number in range(1, 6)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.backends("memory", "valkey")
+async def test_after_whatever_writes_the_lists_of_builds_say_what_is_there(
+    store: SessionStore, backend: Backend, seed: int
+) -> None:
+    luck, raw, keys = random.Random(seed), backend.raw(store), keys_of(store, FLOW)
+    most: dict[str, int] = {"max_builds": 9, "per_vertex": 3}
+    for _ in range(120):
+        vertex, job = luck.choice("abcd"), luck.choice(["j", "k", "l", "m", "n", None])
+        if luck.random() < 0.1:
+            await store.delete_job_builds(FLOW, [job or "j", "k"])
+        else:
+            await store.put_build(build(vertex, luck.randrange(40), job), **most)
+        held = {name.decode(): value for name, value in (await raw.hgetall(keys.jobs)).items()}
+        lists = {name[1:]: value.decode() for name, value in held.items() if name[0] == "l"}
+        listed = {of: re.findall(r"(\d+) 1 (\w)", text) for of, text in lists.items()}
+        assert all(times == sorted(times, key=lambda one: -int(one[0])) for times in listed.values())
+        assert all(0 < len(times) < most["per_vertex"] for times in listed.values())
+        fields = sorted(f"b1:{job}{of}" for of, times in listed.items() for _, job in times)
+        assert fields == sorted(name for name in held if name[0] == "b")
+        assert int(held.get("n", 0)) == len(fields)
+        latest = await raw.hgetall(keys.builds)
+        assert len(latest) / 2 + len(fields) <= most["max_builds"]
+        assert {name[1:] for name in held if name[0] in "jl"} <= {name.decode()[1:] for name in latest}
+        for of, times in listed.items():
+            assert int(times[0][0]) <= int(latest[f"t{of}".encode()])
+
+
+@pytest.mark.parametrize("has", ["a message", "a build", "a transaction"])
+@pytest.mark.parametrize("what", ["a build", "a transaction"])
+async def test_to_a_flow_that_is_there_a_build_or_a_transaction_is_one_call(
+    store: SessionStore, make_store: MakeStore, has: str, what: str
+) -> None:
+    match has:
+        case "a message":
+            await store.append(FLOW, text="x", sender="U", sender_name="A")
+        case "a build":
+            await store.put_build(build("a", 1))
+        case _:
+            await store.add_transaction(run(1))
+    other = await make_store()  # does not know that the flow is there
+    before = other.counters.calls
+    await (other.put_build(build("b", 2)) if what == "a build" else other.add_transaction(run(2)))
+
+    assert other.counters.calls - before == 1
+
+
+@pytest.mark.parametrize("what", ["a build", "a transaction"])
+async def test_a_flow_is_registered_with_its_first_build_or_transaction_and_when_it_gets_an_owner(
+    store: SessionStore, make_store: MakeStore, what: str
+) -> None:
+    for number, owner in enumerate((None, "ann", "ann")):
+        other = await make_store()
+        before = other.counters.calls
+        if what == "a build":
+            await other.put_build(build("a", number), owner=owner)
+        else:
+            await other.add_transaction(run(number), owner=owner)
+        assert await store.flows() == [FLOW]
+        assert await store.flows(owner="ann") == ([FLOW] if owner else [])
+    assert other.counters.calls - before == 1
+
+
+@pytest.mark.store_options(max_ahead=timedelta(seconds=30))
+@pytest.mark.parametrize("what", ["a build", "a transaction"])
+async def test_how_far_ahead_a_build_or_a_transaction_may_be_is_settable(
+    store: SessionStore, what: str
+) -> None:
+    for ahead, taken in ((10, True), (300, False)):
+        at = datetime.now(UTC) + timedelta(seconds=ahead)
+        if what == "a build":
+            writing = store.put_build(build("a", 1).model_copy(update={"timestamp": at}))
+        else:
+            writing = store.add_transaction(run(1).model_copy(update={"timestamp": at}))  # type: ignore[assignment]
+        if taken:
+            await writing
+        else:
+            with pytest.raises(InvalidTimestampError):
+                await writing
 
 
 async def test_when_a_jobs_builds_go_those_before_them_are_the_latest_again(

@@ -19,7 +19,7 @@
     ADDED
     OWNER         the flow belongs to somebody else
     UNREGISTERED  the flow is new, or has no owner yet: register it, then try again
-    AHEAD         Redis's time in µs: the transaction is too far ahead of it
+    AHEAD         the transaction is too far ahead of Redis's time
 
   Atomicity  one shard, one step. The first write is XADD, which Redis refuses when it is out of memory.
   Time       O(1); an attempt after the first looks through at most the 1000 newest.
@@ -55,7 +55,7 @@ if ARGV[3] == '' and (new or (owner ~= '' and not present)) then
 end
 local now = redis.call('TIME')
 if tonumber(ARGV[5]) > now[1] * 1000000 + now[2] + tonumber(ARGV[6]) then
-  return { 'AHEAD', string.format('%.0f', now[1] * 1000000 + now[2]) }
+  return { 'AHEAD' }
 end
 
 add_entry(transactions, {}, '0', ARGV[5], 'i', id, 'b', ARGV[8])

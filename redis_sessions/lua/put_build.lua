@@ -23,7 +23,7 @@
     OLDER         a later build of the vertex is there; this one is kept for its job only
     OWNER         the flow belongs to somebody else
     UNREGISTERED  the flow is new, or has no owner yet: register it, then try again
-    AHEAD         Redis's time in µs: the build is too far ahead of it
+    AHEAD         the build is too far ahead of Redis's time
 
   Atomicity  one shard, one step. The first write is HSET, which Redis refuses when it is out of memory.
              May be repeated: the same build again changes nothing.
@@ -47,7 +47,7 @@ if ARGV[2] == '' and (new or (owner ~= '' and not present)) then
 end
 local now = redis.call('TIME')
 if time > now[1] * 1000000 + now[2] + tonumber(ARGV[5]) then
-  return { 'AHEAD', string.format('%.0f', now[1] * 1000000 + now[2]) }
+  return { 'AHEAD' }
 end
 
 local older = latest and tonumber(latest) > time
