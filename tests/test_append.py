@@ -181,6 +181,7 @@ async def test_more_messages_of_one_microsecond_than_its_counter_holds_stay_in_o
     places = [address_of(message.id) for message in read]
     assert all(place is not None and place.seq < 2**53 for place in places)
     assert len({place.number for place in places if place}) == 1
+    assert [message.entry.us - stored[0].entry.us for message in (*stored[510:514], after)] == [0, 0, 1, 1, 1]
 
 
 async def test_an_id_is_not_given_out_twice_when_the_newest_message_was_deleted(store: SessionStore) -> None:

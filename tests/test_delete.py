@@ -76,6 +76,17 @@ async def test_of_a_deleted_adopted_message_no_id_is_left_while_its_session_goes
     assert not [key for key in await all_keys(store) if b":adopted:" in key]
 
 
+async def test_of_messages_of_one_microsecond_each_is_changed_and_deleted_for_itself(
+    store: SessionStore, backend: Backend
+) -> None:
+    stored = [await say(store, str(number), timestamp=at(1), id=uuid4()) for number in range(4)]
+    await store.update(stored[2].id, MessageUpdate(text="changed"))
+    await store.delete_messages([stored[3].id, stored[1].id])
+
+    assert await texts(store) == ["0", "changed"]
+    assert await backend.raw(store).scard(keys_of(store).adopted(stored[0].entry.number)) == 2
+
+
 async def test_adopted_and_edited_messages_are_deleted(store: SessionStore, backend: Backend) -> None:
     message = await say(store, id=uuid4())
     await store.update(message.id, MessageUpdate(text="new"))
