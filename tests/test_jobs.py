@@ -14,6 +14,8 @@ from redis_sessions import InvalidInputError, InvalidTimestampError, Transaction
 from tests.support.talk import keys_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from redis_sessions import SessionStore
     from tests.conftest import Backend, MakeStore
 
@@ -243,6 +245,42 @@ async def test_a_flow_with_sessions_stays_when_its_last_transaction_goes(store: 
     await store.delete_transactions(FLOW, lambda one: True)
 
     assert await store.owner(FLOW) == "me"
+
+
+REMOVALS: dict[str, Callable[[SessionStore], Awaitable[int]]] = {
+    "builds": lambda store: store.delete_builds(FLOW),
+    "builds of a job": lambda store: store.delete_job_builds(FLOW, ["j"]),
+    "transactions": lambda store: store.delete_transactions(FLOW, lambda _: True),
+}
+
+
+@pytest.mark.parametrize("removed", REMOVALS)
+@pytest.mark.parametrize("left", ["nothing", "a message", "the other"])
+async def test_a_flow_and_its_owner_go_with_the_last_that_it_has(
+    store: SessionStore, backend: Backend, removed: str, left: str
+) -> None:
+    if removed != "transactions" or left == "the other":
+        await store.put_build(build("a", 1, "j"), owner="me")
+    if removed == "transactions" or left == "the other":
+        await store.add_transaction(run(1), owner="me")
+    if left == "a message":
+        await store.append(FLOW, text="x", sender="U", sender_name="A")
+    await backend.raw(store).hset(keys_of(store, FLOW).aliases, uuid.uuid4().bytes, "1-1")
+
+    assert await REMOVALS[removed](store) == 1
+    assert await store.flows(owner="me") == ([] if left == "nothing" else [FLOW])
+    assert await store.owner(FLOW) == (None if left == "nothing" else "me")
+    assert bool(await backend.keys(store)) == (left != "nothing")
+
+
+@pytest.mark.parametrize("removed", REMOVALS)
+async def test_a_flow_that_has_only_an_owner_stays_when_nothing_is_removed(
+    store: SessionStore, removed: str
+) -> None:
+    await store.set_owner(FLOW, "me")
+
+    assert await REMOVALS[removed](store) == 0
+    assert await store.flows(owner="me") == [FLOW]
 
 
 async def test_deletions_under_way_are_noted_until_they_end(store: SessionStore) -> None:
