@@ -181,7 +181,19 @@ async def test_more_messages_of_one_microsecond_than_its_counter_holds_stay_in_o
     places = [address_of(message.id) for message in read]
     assert all(place is not None and place.seq < 2**53 for place in places)
     assert len({place.number for place in places if place}) == 1
-    assert [message.entry.us - stored[0].entry.us for message in (*stored[510:514], after)] == [0, 0, 1, 1, 1]
+    first = stored[0].entry.us
+    assert [(message.entry.us - first, message.entry.seq >> 44) for message in read] == [
+        divmod(n, 512) for n in range(601)
+    ]
+
+
+async def test_a_message_of_its_own_microsecond_counts_from_0_also_behind_a_late_one(
+    store: SessionStore,
+) -> None:
+    await say(store, timestamp=at(5))
+    stored = await store.append_many(FLOW, [new("late", timestamp=at(1)), new("later", timestamp=at(6))])
+
+    assert [message.entry.seq >> 44 for message in stored] == [1, 0]
 
 
 async def test_an_id_is_not_given_out_twice_when_the_newest_message_was_deleted(store: SessionStore) -> None:

@@ -79,7 +79,7 @@ LUA = {
     "shared/builds": "jobs monitor/runs",
     "shared/chunks": "delete trim flows huge",
     "shared/drop": "delete rename flows moved ttl huge",
-    "shared/entries": "records append moved watch rename delete trim",
+    "shared/entries": "records append moved watch rename delete trim bad_input",
     "shared/feed": f"attempts append watch {_RETRIED}",
     "shared/life": "ttl trim rename moved",
     "shared/merge": "rename ttl races moved huge",
