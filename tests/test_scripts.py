@@ -5,6 +5,7 @@ The store's own looks at a session, a moment before, would notice most of it in 
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ import pytest
 
 from redis_sessions import Transaction, VertexBuild, WrongTypeError
 from redis_sessions.entries import Record
-from redis_sessions.ids import draw_number, to_raw
+from redis_sessions.ids import EntryId, draw_number, to_raw
 from redis_sessions.scripting import StaleError
 from tests.support.talk import FLOW, all_keys, at, dump, keys_of, nothing_changes, say, texts
 from tests.test_watch import check_feed, fill_feed
@@ -223,3 +224,58 @@ async def test_a_session_that_is_another_one_now_is_not_forgotten(store: Session
         is None
     )
     assert await dump(store) == before
+
+
+# --- add_transaction --------------------------------------------------------------------------------
+
+
+async def add(store: SessionStore, name: int, *, again: bool) -> None:
+    """Note a transaction of this name; ``again``: an earlier attempt may have been carried out."""
+    parts = store._parts
+    attempt = parts.calls.begin()
+    if again:
+        attempt.may_have_happened()
+    identity, now_us = name.to_bytes(16), int(time.time() * 1e6)
+    await parts.scripts.add_transaction(
+        keys_of(store),
+        identity,
+        now_us,
+        b"{}",
+        max_transactions=1_000,
+        owner="",
+        registered=True,
+        attempt=attempt,
+    )
+
+
+@pytest.mark.parametrize("others", [0, 1, 99, 100, 150])
+async def test_a_transaction_that_an_earlier_attempt_has_added_is_not_added_again(
+    store: SessionStore, backend: Backend, others: int
+) -> None:
+    for name in range(others + 1):
+        await add(store, name, again=False)
+    await add(store, 0, again=True)
+    assert await backend.raw(store).xlen(keys_of(store).transactions) == others + 1
+    await add(store, 1_000, again=True)
+    assert await backend.raw(store).xlen(keys_of(store).transactions) == others + 2
+
+
+async def test_where_transactions_are_something_else_no_owner_is_registered(
+    store: SessionStore, backend: Backend
+) -> None:
+    await backend.raw(store).set(keys_of(store).transactions, "something else")
+    async with nothing_changes(store):
+        with pytest.raises(WrongTypeError):
+            await store.add_transaction(
+                Transaction(flow_id=FLOW, vertex_id="v", status="success"), owner="ann"
+            )
+
+
+# --- delete_transactions ----------------------------------------------------------------------------
+
+
+async def test_transactions_that_others_have_removed_take_no_owner_along(store: SessionStore) -> None:
+    await store.set_owner(FLOW, "ann")
+    parts = store._parts
+    async with nothing_changes(store):
+        await parts.scripts.delete_transactions(keys_of(store), [EntryId(1, 1)], attempt=parts.calls.begin())

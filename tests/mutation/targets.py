@@ -47,7 +47,7 @@ PYTHON = {
     "entries": "history wire rename moved foreign_entries seen_elsewhere torn_reads trim formats body",
 }
 LUA = {
-    "add_transaction": f"monitor/runs jobs {_RETRIED}",
+    "add_transaction": f"scripts monitor/runs jobs {_RETRIED}",
     "append": f"records append trim ttl watch flows moved rename update bad_input {_RETRIED}",
     "append_known": f"groups append {_RETRIED} bad_input",
     "convert_edits": "formats",
@@ -58,7 +58,7 @@ LUA = {
         f"records delete latest stale_writes moved ttl watch update rename flows {_RETRIED} races bad_input"
     ),
     "delete_session": f"delete ttl watch moved rename flows stale_writes {_RETRIED} races bad_input",
-    "delete_transactions": f"monitor/runs flows jobs {_RETRIED}",
+    "delete_transactions": f"scripts monitor/runs flows jobs {_RETRIED}",
     "drop_adopted": "delete huge",
     "drop_flow": f"flows jobs stale_writes {_RETRIED} races bad_input",
     "forget_session": f"scripts ttl seen_elsewhere {_RETRIED} races bad_input",
@@ -79,7 +79,7 @@ LUA = {
     "shared/builds": "jobs monitor/runs",
     "shared/chunks": "delete trim flows huge",
     "shared/drop": "delete rename flows moved ttl huge",
-    "shared/entries": "records append moved watch rename delete trim bad_input",
+    "shared/entries": "attempts records append moved watch rename delete trim bad_input",
     "shared/feed": f"attempts append watch {_RETRIED}",
     "shared/life": "ttl trim rename moved",
     "shared/merge": "rename ttl races moved huge",
