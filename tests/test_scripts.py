@@ -226,6 +226,25 @@ async def test_a_session_that_is_another_one_now_is_not_forgotten(store: Session
     assert await dump(store) == before
 
 
+# --- delete_session ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1_000, 1_001])
+async def test_over_a_thousand_adopted_ids_are_left_for_further_steps_and_a_day(
+    store: SessionStore, backend: Backend, count: int
+) -> None:
+    number = (await say(store)).entry.number
+    await say(store, "kept", "other")
+    raw, keys, parts = backend.raw(store), keys_of(store), store._parts
+    await raw.sadd(keys.adopted(number), *(uuid4().bytes for _ in range(count)))
+    removed = await parts.scripts.delete_session(keys, "chat", [number], attempt=parts.calls.begin())
+
+    assert removed.leaves_adopted == (count > 1_000)
+    assert await raw.exists(keys.adopted(number)) == removed.leaves_adopted
+    if removed.leaves_adopted:
+        assert 86_000_000 < await raw.pttl(keys.adopted(number)) <= 86_400_000
+
+
 # --- add_transaction --------------------------------------------------------------------------------
 
 

@@ -78,7 +78,7 @@ LUA = {
     "update": f"update latest ttl watch moved rename delete {_RETRIED} races bad_input",
     "shared/builds": "jobs monitor/runs",
     "shared/chunks": "delete trim flows huge",
-    "shared/drop": "delete rename flows moved ttl huge",
+    "shared/drop": "scripts delete rename flows moved ttl huge",
     "shared/entries": "attempts records append moved watch rename delete trim bad_input",
     "shared/feed": f"attempts append watch {_RETRIED}",
     "shared/life": "ttl trim rename moved",
