@@ -245,6 +245,38 @@ async def test_over_a_thousand_adopted_ids_are_left_for_further_steps_and_a_day(
         assert 86_000_000 < await raw.pttl(keys.adopted(number)) <= 86_400_000
 
 
+# --- drop_adopted and set_owner -----------------------------------------------------------------------
+
+
+async def test_adopted_ids_of_a_session_that_is_gone_are_dropped_but_for_those_adopted_again(
+    store: SessionStore, backend: Backend
+) -> None:
+    again = await say(store, "kept", "other", id=uuid4())
+    number, raw, keys, parts = draw_number(FLOW), backend.raw(store), keys_of(store), store._parts
+    dead = [uuid4().bytes for _ in range(2_500)]
+    await raw.sadd(keys.adopted(number), to_raw(again.id), *dead)
+    await raw.hset(keys.aliases, mapping=dict.fromkeys(dead, f"1-{number}"))
+    await parts.scripts.drop_adopted(keys, number, attempt=parts.calls.begin())
+
+    assert not await raw.exists(keys.adopted(number))
+    assert await raw.hkeys(keys.aliases) == [to_raw(again.id)]
+    assert await store.get(again.id) == again
+
+
+async def test_adopted_ids_of_a_number_that_is_a_sessions_are_kept(store: SessionStore) -> None:
+    message, parts = await say(store, id=uuid4()), store._parts
+    async with nothing_changes(store):
+        await parts.scripts.drop_adopted(keys_of(store), message.entry.number, attempt=parts.calls.begin())
+
+
+async def test_an_owner_that_is_another_than_was_read_stays(store: SessionStore) -> None:
+    await say(store, owner="ann")
+    parts = store._parts
+    async with nothing_changes(store):
+        with pytest.raises(StaleError, match="CHANGED"):
+            await parts.scripts.set_owner(keys_of(store), "ben", "cleo", attempt=parts.calls.begin())
+
+
 # --- add_transaction --------------------------------------------------------------------------------
 
 
