@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from redis_sessions import MessageUpdate
+from redis_sessions import MessageUpdate, SessionNotFoundError
 from tests.support import wait_until
 from tests.support.talk import FLOW, all_keys, dump, keys_of, say, texts
 
@@ -216,6 +216,15 @@ async def test_a_session_is_renamed_onto_an_expired_one(store: SessionStore) -> 
 
     assert (await store.rename_session(FLOW, "chat", "expired")).outcome == "renamed"
     assert await texts(store, "expired") == ["new"]
+
+
+@with_ttl
+async def test_an_expired_session_is_not_there_to_be_renamed(store: SessionStore) -> None:
+    await say(store)
+    await expire(store, "chat")
+
+    with pytest.raises(SessionNotFoundError):
+        await store.rename_session(FLOW, "chat", "talk")
 
 
 @with_ttl
