@@ -64,7 +64,7 @@ from redis_sessions.models import (
 from redis_sessions.projection import project_content_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 RawEntry = tuple[bytes, bytes, bytes, bytes | None]
 """An entry id, its timestamp in µs as text, a body, and an adopted id."""
@@ -261,7 +261,7 @@ class End(msgspec.Struct, frozen=True):
 
 _decode_rest = msgspec.json.Decoder(_Rest).decode
 _decode_head = msgspec.json.Decoder(Head).decode
-decode_text = msgspec.json.Decoder(str).decode
+decode_text: Callable[[bytes | str], str] = msgspec.json.Decoder(str).decode
 _decode_middle = msgspec.json.Decoder(Middle).decode
 _decode_end = msgspec.json.Decoder(End).decode
 _set = msgspec.structs.force_setattr
