@@ -30,7 +30,7 @@ BUDGET = 0.4
 FEWEST = 3
 """Rounds of a question for which there is no time."""
 _VERY_SLOW = 2.0
-_ENOUGH = ((_VERY_SLOW, 1), (0.5, 3), (0.001, 5))
+_ENOUGH = ((_VERY_SLOW, 1), (0.001, 3))
 """A subject whose calls take so many seconds is asked in so many rounds, or runs took hours."""
 
 
