@@ -55,7 +55,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 _OPENING = 1
 """Feeds that are opened at the same time: thousands that come back at once are not to starve all others."""
 _REST = 1.5
-"""Of the time that the opening of a feed took, until the next one of a crowd: the larger part is for all others."""
+"""Of the time that the opening of a feed took, until the next one of a crowd: most of it is for others."""
 _PATIENCE = 10.0
 
 
