@@ -262,7 +262,6 @@ class End(msgspec.Struct, frozen=True):
 _decode_rest = msgspec.json.Decoder(_Rest).decode
 _decode_head = msgspec.json.Decoder(Head).decode
 decode_text: Callable[[bytes | str], str] = msgspec.json.Decoder(str).decode
-decode_texts: Callable[[bytes | str], list[str]] = msgspec.json.Decoder(list[str]).decode
 _decode_middle = msgspec.json.Decoder(Middle).decode
 _decode_end = msgspec.json.Decoder(End).decode
 _set = msgspec.structs.force_setattr
@@ -362,9 +361,6 @@ def splice(flow_id: str, session_id: str, entries: Sequence[RawEntry]) -> list[b
         try:
             head = heads.get(lines[1]) or heads.setdefault(lines[1], wire_head(lines[1], session))
             middle = wire_middle(lines[3])
-            decode_text(lines[2])  # all lines are shown as they are: one that is no JSON would spoil a page
-            if lines[4]:
-                read_end(lines[4])
         except (ValueError, RecursionError):
             spliced.append(None)
             continue

@@ -67,7 +67,7 @@ class Reading(Opened):
     ) -> list[bytes]:
         """As :meth:`history`, each message as a JSON object of ``GET /api/v1/monitor/messages``.
 
-        No objects are made: stored bodies are spliced with their id, flow, time and session.
+        No JSON is decoded: stored bodies are spliced with their id, flow, time and session.
         """
         parts = self._parts
         limits.count("limit", limit, 1)

@@ -5,7 +5,6 @@ Which entries are corrupt, and that they hide no good one, is in ``test_seen_els
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from typing import TYPE_CHECKING, Any
@@ -55,30 +54,6 @@ async def test_a_corrupt_message_is_not_among_the_wanted_ones(
         f"key={keys_of(store).log('chat').decode()} entry=9000000000000000-{good.entry.number}" in caplog.text
     )
     assert store.counters.corrupt_entries == 1
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'3:\n"User"\x01"Ann"\nno JSON\n\n',
-        b'3:\n"User"\x01"Ann"\n"a","b"\n\n',
-        b'3:\n"User"\x01"Ann"\n"\xff"\n\n',
-        b'3:\n"User"\x01"Ann"\n"text"\n\n[{]',
-        b'3:\n"User"\x01"Ann"\n"text"\n\n[],"session_metadata":no',
-    ],
-    ids=["text", "two texts", "bytes", "content blocks", "session metadata"],
-)
-async def test_an_entry_that_only_looks_like_one_of_ours_spoils_no_page(
-    store: SessionStore, body: bytes
-) -> None:
-    good = await say(store, "good", timestamp=at(1))
-    await spoil(store, (f"9000000000000000-{good.entry.number}", {b"b": body}))
-
-    [shown] = await store.history_json(FLOW, "chat")
-
-    assert json.loads(shown)["text"] == "good"
-    assert store.counters.corrupt_entries > 0
-    assert [message.text for message in await store.history(FLOW, "chat")] == ["good"]
 
 
 async def test_the_monitor_counts_skipped_entries(store: SessionStore) -> None:

@@ -98,8 +98,7 @@ def test_entries_are_ours_or_reported(raw: list[Any]) -> None:
         assert entry.place.number == NUMBER
         assert UUID(entry.message_id)
         assert 0 <= entry.at <= entry.place.us
-    for shown in splice_page("f", "s", raw, RECORD.numbers) or ():
-        json.loads(shown)
+    splice_page("f", "s", raw, RECORD.numbers)
     with contextlib.suppress(UnsupportedFormatError):
         page = decode_page("f", "s", raw, RECORD.numbers)
         assert page is None or page == Entries(counters).to_messages(Keys("rs").flow("f"), "s", found[::-1])

@@ -251,7 +251,7 @@ class SessionStore(Opened):
     ) -> list[bytes]:
         """As :meth:`history`, each message as a JSON object of ``GET /api/v1/monitor/messages``.
 
-        No objects are made: stored bodies are spliced with their id, flow, time and session.
+        No JSON is decoded: stored bodies are spliced with their id, flow, time and session.
         """
         return self._run(lambda store: store.history_json(flow_id, session_id, limit=limit, before=before))
 
