@@ -42,9 +42,9 @@ class ClusterLines:
             redis.exceptions.RedisError: a failure of the connection.
         """
         cluster = self._cluster
-        if not cluster.knows_slots:
-            await self._in_time(cluster.initialize())
-        replies = await self._talk_to(await cluster.primary_of(key), commands, alone=alone)
+        finding = cluster.primary_of(key)
+        node = await (finding if cluster.knows_slots else self._in_time(finding))
+        replies = await self._talk_to(node, commands, alone=alone)
         if any(isinstance(reply, REDIRECTIONS) for reply in replies):
             return await self._in_time(follow(cluster, key, commands, replies, self._talk_to))
         return replies
